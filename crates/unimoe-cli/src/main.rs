@@ -1,0 +1,3 @@
+//! The program `unimoe`.
+
+fn main() {}

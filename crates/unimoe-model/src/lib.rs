@@ -1,0 +1,1 @@
+//! UniMoE-Audio for Burn: speech and music generation from text and a voice.
