@@ -32,7 +32,7 @@ pub fn assert_close<const D: usize>(
     );
     let actual = actual
         .into_data_dtype(DType::F32)
-        .into_vec::<f32>()
+        .try_into_vec::<f32>()
         .expect("float32 data");
     let mut worst = (0.0, 0, 0.0, 0.0);
     for (index, (&a, e)) in actual.iter().zip(case.floats(name)).enumerate() {

@@ -167,16 +167,14 @@ impl DeviceChoice {
                     compiled: compiled(),
                 })
             }
-            Self::Indexed { backend, index } => {
-                backend
-                    .devices()
-                    .into_iter()
-                    .nth(index)
-                    .ok_or_else(|| DeviceError::NotThere {
-                        wanted: self,
-                        present: present(),
-                    })
-            }
+            Self::Indexed { backend, index } => backend
+                .devices()
+                .into_iter()
+                .nth(index)
+                .ok_or_else(|| DeviceError::NotThere {
+                    wanted: self,
+                    present: present(),
+                }),
         }
     }
 }
@@ -284,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_name_that_says_nothing_is_named_in_the_error() {
-        for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "auto:0", "cuda:1:2"] {
+        for name in [
+            "", "gpu", "cuda:", "cuda:-1", "cuda:x", "auto:0", "cuda:1:2",
+        ] {
             let error = name.parse::<DeviceChoice>().expect_err("no device name");
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
         }
@@ -298,7 +298,9 @@ mod tests {
             .resolve()
             .expect("flex");
         assert_eq!(device, Device::flex());
-        DeviceChoice::Auto.resolve().expect("at least the processor");
+        DeviceChoice::Auto
+            .resolve()
+            .expect("at least the processor");
     }
 
     #[test]
