@@ -1,3 +1,30 @@
-//! The program `unimoe`.
+//! The program `unimoe`: speech, music and codec from the command line.
+//!
+//! Thin: it reads arguments, calls the libraries, and says what came of it. See `unimoe --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod commands;
+mod error;
+mod interrupt;
+mod output;
+mod progress;
+mod report;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error::chain(&error));
+            if cli.command.wants_json() {
+                report::failure(&error);
+            }
+            error.exit_code()
+        }
+    }
+}

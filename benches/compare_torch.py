@@ -1,0 +1,181 @@
+"""PyTorch's side of `compare`: times the named cases on the CPU, one JSON line each.
+
+The shapes are those of the Rust benchmarks beside this file; weights and inputs are random, numbers are float32.
+Needs torch and transformers 4.53.1. Run by `compare`, or by hand:
+
+    python compare_torch.py --threads 2 --runs 5 moe_topk_512
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+
+WIDTH, INNER, EXPERTS, TOP_K, TOP_P = 2048, 2752, 8, 4, 0.7
+SECONDS, SAMPLE_RATE, HOP, CODEBOOKS, CODES = 10, 16_000, 320, 12, 1024
+BATCH, CACHED, LAYERS = 2, 500, 4
+
+
+def dac():
+    """The 16 kHz DAC of Hugging Face's library, untrained."""
+    from transformers import DacConfig, DacModel
+
+    return DacModel(
+        DacConfig(
+            sampling_rate=SAMPLE_RATE,
+            encoder_hidden_size=64,
+            decoder_hidden_size=1536,
+            downsampling_ratios=[2, 4, 5, 8],
+            upsampling_ratios=[8, 5, 4, 2],
+            n_codebooks=CODEBOOKS,
+            codebook_size=CODES,
+            codebook_dim=8,
+        )
+    ).eval()
+
+
+def qwen_config(**more):
+    """A Qwen3-MoE of the released width: the nearest architecture that the library ships."""
+    from transformers.models.qwen3_moe.configuration_qwen3_moe import Qwen3MoeConfig
+
+    return Qwen3MoeConfig(
+        hidden_size=WIDTH,
+        moe_intermediate_size=INNER,
+        num_experts=EXPERTS,
+        num_experts_per_tok=TOP_K,
+        norm_topk_prob=True,
+        **more,
+    )
+
+
+def dac_encode_10s():
+    model = dac()
+    sound = 0.1 * torch.randn(1, 1, SECONDS * SAMPLE_RATE)
+    return lambda: model.encode(sound)
+
+
+def dac_decode_10s():
+    model = dac()
+    codes = torch.randint(CODES, (1, CODEBOOKS, SECONDS * SAMPLE_RATE // HOP))
+    return lambda: model.decode(audio_codes=codes)
+
+
+def top_k_layer(tokens):
+    from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
+
+    layer = Qwen3MoeSparseMoeBlock(qwen_config()).eval()
+    x = torch.randn(1, tokens, WIDTH)
+    return lambda: layer(x)
+
+
+def moe_topk_512():
+    return top_k_layer(512)
+
+
+def moe_topk_2():
+    return top_k_layer(2)
+
+
+class PaddedTopP(nn.Module):
+    """Top-P over the experts and one null expert, each expert computing as many rows as the busiest one.
+
+    This is how the published Python dispatches; rows beyond an expert's own tokens are computed for nothing.
+    """
+
+    def __init__(self):
+        super().__init__()
+        draw = lambda *shape: nn.Parameter(0.02 * torch.randn(*shape))
+        self.router = draw(EXPERTS + 1, WIDTH)
+        self.gate, self.up = draw(EXPERTS, INNER, WIDTH), draw(EXPERTS, INNER, WIDTH)
+        self.down = draw(EXPERTS, WIDTH, INNER)
+
+    def forward(self, x):
+        probabilities = nn.functional.linear(x, self.router).softmax(-1)
+        descending, ids = probabilities.sort(-1, descending=True)
+        mass_before = descending.cumsum(-1) - descending
+        chosen = torch.zeros_like(probabilities, dtype=torch.bool).scatter(-1, ids, mass_before < TOP_P)
+        chosen = chosen[:, :EXPERTS]
+        share = probabilities[:, :EXPERTS] * chosen
+
+        busiest = int(chosen.sum(0).max())
+        rows = chosen.float().topk(busiest, dim=0).indices  # [busiest, experts]
+        outputs = []
+        for expert in range(EXPERTS):
+            own = x[rows[:, expert]]
+            inner = nn.functional.silu(own @ self.gate[expert].T) * (own @ self.up[expert].T)
+            outputs.append(inner @ self.down[expert].T)
+        places = rows.unsqueeze(-1).expand(-1, -1, WIDTH)
+        spread = torch.zeros(x.shape[0], EXPERTS, WIDTH).scatter(0, places, torch.stack(outputs, 1))
+        return torch.einsum("te,ted->td", share, spread)
+
+
+def moe_padded_512():
+    layer = PaddedTopP().eval()
+    x = torch.randn(512, WIDTH)
+    return lambda: layer(x)
+
+
+def decode_step_4_layers():
+    from transformers import DynamicCache
+    from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeModel
+
+    model = Qwen3MoeModel(
+        qwen_config(
+            num_hidden_layers=LAYERS,
+            num_attention_heads=16,
+            num_key_value_heads=2,
+            head_dim=128,
+            vocab_size=1027,
+            decoder_sparse_step=1,
+            mlp_only_layers=[],
+        )
+    ).eval()
+    cache = DynamicCache()
+    model(inputs_embeds=torch.randn(BATCH, CACHED, WIDTH), past_key_values=cache, use_cache=True)
+    token, position = torch.randn(BATCH, 1, WIDTH), torch.tensor([CACHED])
+
+    def step():
+        cache.crop(CACHED)
+        model(inputs_embeds=token, past_key_values=cache, use_cache=True, cache_position=position)
+
+    return step
+
+
+CASES = [dac_encode_10s, dac_decode_10s, moe_topk_512, moe_topk_2, moe_padded_512, decode_step_4_layers]
+
+
+def measure(build, runs):
+    """Median seconds of `runs` calls after one that isn't counted."""
+    with torch.inference_mode():
+        call = build()
+        call()
+        times = []
+        for _ in range(runs):
+            begin = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def main():
+    by_name = {case.__name__: case for case in CASES}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(by_name)}; default: all")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.cases if name not in by_name]
+    if unknown:
+        sys.exit(f"unknown case: {', '.join(unknown)}")
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    for name in arguments.cases or by_name:
+        print(json.dumps({"case": name, "seconds": measure(by_name[name], arguments.runs)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

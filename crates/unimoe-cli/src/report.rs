@@ -1,0 +1,111 @@
+//! What `--json` prints: one object on standard output.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use serde::Serialize;
+
+use crate::error::{CliError, chain};
+
+/// The report of `speech` and `music`.
+#[derive(Debug, Serialize)]
+pub struct GenerationReport {
+    /// `speech` or `music`.
+    pub task: &'static str,
+    /// The model folder; `null` for the built-in model.
+    pub model: Option<PathBuf>,
+    /// The device in Burn's words.
+    pub device: String,
+    /// Number type of the weights.
+    pub dtype: &'static str,
+    /// One per text, in the order given.
+    pub results: Vec<GenerationResult>,
+    /// Loading the model took so long.
+    pub load_seconds: f64,
+    /// Generating all results took so long.
+    pub generate_seconds: f64,
+}
+
+/// One sound that was made.
+#[derive(Debug, Serialize)]
+pub struct GenerationResult {
+    /// The file.
+    pub path: PathBuf,
+    /// The text or caption.
+    pub text: String,
+    /// The seed that gives it again.
+    pub seed: u64,
+    /// Its length.
+    pub seconds: f64,
+    /// Its length in codec frames.
+    pub frames: usize,
+    /// Its sample rate in Hz.
+    pub sample_rate: u32,
+}
+
+/// The report of `codec encode` and `codec decode`.
+#[derive(Debug, Serialize)]
+pub struct CodecReport {
+    /// `encode` or `decode`.
+    pub task: &'static str,
+    /// The device in Burn's words.
+    pub device: String,
+    /// One per input, in the order given.
+    pub results: Vec<CodecResult>,
+}
+
+/// One file that was converted.
+#[derive(Debug, Serialize)]
+pub struct CodecResult {
+    /// The input.
+    pub input: PathBuf,
+    /// The file that was written.
+    pub path: PathBuf,
+    /// Length of the sound.
+    pub seconds: f64,
+    /// Frames of codes.
+    pub frames: usize,
+    /// Codebooks.
+    pub codebooks: usize,
+    /// Sample rate in Hz.
+    pub sample_rate: u32,
+}
+
+/// Prints a report.
+///
+/// # Errors
+///
+/// [`CliError::Stdout`] where standard output can't be written.
+pub fn json(report: &impl Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_string(report).map_err(CliError::work("write the report"))?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Prints a text as it is.
+///
+/// # Errors
+///
+/// [`CliError::Stdout`] where standard output can't be written.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Reports a failure: its one line and its exit code.
+pub fn failure(error: &CliError) {
+    #[derive(Serialize)]
+    struct Failure {
+        error: String,
+        exit_code: u8,
+    }
+    // Whoever reads standard output still has the exit code where this can't be written.
+    let _ = json(&Failure {
+        error: chain(error),
+        exit_code: error.code(),
+    });
+}
