@@ -18,6 +18,18 @@
 //!
 //! The decision which expert a token visits is made on the host from one read of the router's logits
 //! per layer; weights and outputs are tensors on the device and carry gradients.
+//!
+//! # Departures from the released code
+//!
+//! [`Gating::SparseMixer`] with [`Weighting::Released`] reproduces the published layer, values and
+//! gradients, except that
+//!
+//! - a token takes at most the whole pool: there, rounding near `p = 1` can ask for one expert more
+//!   than there are, and the token then gets none;
+//! - a token that capacity leaves with nothing gets zeros, not NaN;
+//! - weights are zero where the mask excludes an expert (there they may stay, but are never used);
+//! - the experts never see the input jitter (there they do in f32, not in bf16);
+//! - noise is drawn per token, not per group of tokens with the same number of experts.
 
 mod balance;
 mod capacity;
@@ -30,6 +42,8 @@ mod mask;
 mod moe;
 mod router;
 mod routing;
+mod telemetry;
+mod upcycle;
 mod weighting;
 
 pub use balance::{LinearAnnealing, LoadBalance, RouterEntropy, RouterZ, RoutingLoss};
@@ -43,4 +57,6 @@ pub use mask::ExpertMask;
 pub use moe::{DynamicCapacityMoe, DynamicCapacityMoeConfig, MoeOutput};
 pub use router::{Choice, ExpertCount, Gating, PoolLogits, Router, SparseMixer, TopK, TopP};
 pub use routing::Routing;
+pub use telemetry::{LayerStats, RoutingStats};
+pub use upcycle::{average, split_swiglu};
 pub use weighting::Weighting;

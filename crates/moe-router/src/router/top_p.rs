@@ -72,9 +72,10 @@ pub(super) fn released_count(row: &[f32], p: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::f32::consts::LN_2;
 
     /// Logits whose softmax is 1/2, 1/4, 1/8, 1/8.
-    const HALVES: [f32; 4] = [0.0, -0.693_147_2, -1.386_294_4, -1.386_294_4];
+    const HALVES: [f32; 4] = [3.0 * LN_2, 2.0 * LN_2, LN_2, LN_2];
 
     fn count(p: f64) -> usize {
         let choice = TopP { p }.choose(&PoolLogits::new(&HALVES, 4, 4), None);
