@@ -399,8 +399,6 @@ impl DelayPattern {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const SPECIAL: SpecialCodes = SpecialCodes {
@@ -486,46 +484,5 @@ mod tests {
             CodeGrid::new(2, vec![1]),
             Err(CodesError::Ragged { .. })
         ));
-    }
-
-    fn delays_and_codes() -> impl Strategy<Value = (Vec<usize>, Vec<u32>)> {
-        (prop::collection::vec(0_usize..9, 1..6), 0_usize..20).prop_flat_map(|(delays, frames)| {
-            let n = delays.len() * frames;
-            (Just(delays), prop::collection::vec(0_u32..80, n))
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn reverting_undoes_applying((delays, codes) in delays_and_codes()) {
-            let pattern = pattern(&delays);
-            let codes = grid(delays.len(), &codes);
-            let mut longer = codes.clone();
-            for _ in 0..pattern.max() {
-                longer.push(&vec![91; delays.len()]).expect("a whole frame");
-            }
-            let delayed = pattern.apply(&longer, 92).expect("matching channels");
-            prop_assert_eq!(pattern.revert(&delayed), Ok(codes));
-        }
-
-        #[test]
-        fn a_reference_holds_its_frames_after_one_row((delays, codes) in delays_and_codes()) {
-            let pattern = pattern(&delays);
-            let codes = grid(delays.len(), &codes);
-            let delayed = pattern.delay_reference(&codes, SPECIAL).expect("matching channels");
-            let later = grid(delays.len(), &delayed.as_slice()[delays.len()..]);
-            prop_assert_eq!(pattern.revert(&later), Ok(codes));
-        }
-
-        #[test]
-        fn frames_come_one_by_one_as_in_the_whole((delays, codes) in delays_and_codes()) {
-            let pattern = pattern(&delays);
-            let delayed = grid(delays.len(), &codes);
-            let whole = pattern.revert(&delayed).expect("matching channels");
-            for t in 0..delayed.n_frames() + 1 {
-                let frame = pattern.frame(&delayed, t).expect("matching channels");
-                prop_assert_eq!(frame.as_deref(), whole.frame(t));
-            }
-        }
     }
 }

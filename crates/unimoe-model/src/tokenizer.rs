@@ -6,6 +6,7 @@
 
 mod byte_level;
 mod files;
+mod json;
 
 use std::{collections::HashMap, path::Path};
 
@@ -78,9 +79,9 @@ impl Tokenizer {
     ///
     /// A [`TokenizerError`] that names the file and what is wrong with it.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
-        let json = dir.join("tokenizer.json");
-        if json.exists() {
-            let library = files::read_tokenizer_json(&json)?;
+        let path = dir.join("tokenizer.json");
+        if path.exists() {
+            let library = json::read(&path)?;
             let pad = files::read_pad_token(dir)?;
             return Self::from_library(library, false, pad);
         }
@@ -238,15 +239,15 @@ fn library_error(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Instant};
+    use std::{fs, sync::LazyLock, time::Instant};
 
     use proptest::prelude::*;
 
     use super::*;
 
-    fn tokenizer() -> Tokenizer {
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
         Tokenizer::byte_level(BYTE_LEVEL_PLACEHOLDER).expect("the default id has room")
-    }
+    });
 
     #[test]
     fn a_written_folder_is_the_tokenizer_in_memory() {
@@ -267,7 +268,7 @@ mod tests {
             assert_eq!(read.pad_id(), placeholder - 22);
             assert_eq!(read.token_id("<|AUDIO_PLACEHOLDER|>"), Some(placeholder));
         }
-        assert_eq!(tokenizer().vocab_size(), BYTE_LEVEL_VOCAB_SIZE);
+        assert_eq!(TOKENIZER.vocab_size(), BYTE_LEVEL_VOCAB_SIZE);
     }
 
     #[test]
@@ -289,17 +290,16 @@ mod tests {
     #[test]
     fn nfc_comes_before_added_tokens() {
         // A combining stroke after `>` makes one character of both, so that no token is left.
-        let ids = tokenizer().encode("<|im_end|>\u{338}").expect("any text");
+        let ids = TOKENIZER.encode("<|im_end|>\u{338}").expect("any text");
         assert!(ids.len() > 2);
         assert_eq!(
-            tokenizer().decode(&ids, false).expect("known ids"),
+            TOKENIZER.decode(&ids, false).expect("known ids"),
             "<|im_end|\u{226f}"
         );
     }
 
     #[test]
     fn long_texts_take_linear_time() {
-        let tokenizer = tokenizer();
         let n = 100_000;
         for text in [
             "x".repeat(n),
@@ -313,7 +313,7 @@ mod tests {
             "\u{301}".repeat(n),
         ] {
             let start = Instant::now();
-            let ids = tokenizer.encode(&text).expect("any text");
+            let ids = TOKENIZER.encode(&text).expect("any text");
             assert!(!ids.is_empty());
             // Quadratic time would be minutes.
             assert!(start.elapsed().as_secs() < 10, "{:?}", text.get(..6));
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_unknown_id_is_named() {
-        let error = tokenizer().decode(&[0, 4_000_000_000], false);
+        let error = TOKENIZER.decode(&[0, 4_000_000_000], false);
         assert!(matches!(
             error,
             Err(TokenizerError::NoId { id: 4_000_000_000 })
@@ -358,13 +358,62 @@ mod tests {
         );
     }
 
+    /// A folder with both forms of the tokenizer, where some bytes of `name` are overwritten.
+    fn damaged(name: &str, damage: &[(usize, u8)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Tokenizer::write_byte_level(dir.path(), BYTE_LEVEL_PLACEHOLDER + 1)
+            .expect("a writable folder");
+        let merges = "#version: 0.2\nĠ t\n";
+        fs::write(dir.path().join("merges.txt"), merges).expect("a writable folder");
+        let vocab = dir.path().join("vocab.json");
+        let text = fs::read_to_string(&vocab).expect("a file");
+        let text = text.replacen('{', "{\"Ġt\": 256,", 1);
+        fs::write(&vocab, text).expect("a writable folder");
+        if name == "tokenizer.json" {
+            let whole = Tokenizer::from_dir(dir.path()).expect("a complete folder");
+            let saved = whole.library.save(dir.path().join(name), false);
+            saved.expect("a writable folder");
+        }
+        let mut bytes = fs::read(dir.path().join(name)).expect("a file");
+        for (place, byte) in damage {
+            let place = place % bytes.len();
+            bytes[place] = *byte;
+        }
+        fs::write(dir.path().join(name), bytes).expect("a writable folder");
+        dir
+    }
+
     proptest! {
         #[test]
         fn decoding_gives_back_the_normalised_text(text in "\\PC{0,40}") {
-            let ids = tokenizer().encode(&text).expect("any text");
+            let ids = TOKENIZER.encode(&text).expect("any text");
             let mut normalized = NormalizedString::from(text.as_str());
             normalized.nfc();
-            prop_assert_eq!(tokenizer().decode(&ids, false).expect("known ids"), normalized.get());
+            prop_assert_eq!(TOKENIZER.decode(&ids, false).expect("known ids"), normalized.get());
+        }
+
+        #[test]
+        fn damaged_files_never_panic(
+            name in prop::sample::select(vec![
+                "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+                "tokenizer_config.json", "tokenizer.json",
+            ]),
+            damage in prop::collection::vec(
+                (0_usize..1 << 20, prop::sample::select(b"{}[]\",:01 9ab\\\xff".to_vec())),
+                0..3,
+            ),
+        ) {
+            let dir = damaged(name, &damage);
+            match Tokenizer::from_dir(dir.path()) {
+                Ok(tokenizer) => {
+                    let ids = tokenizer.encode("a text<|im_end|>");
+                    prop_assert!(ids.is_ok() || name == "tokenizer.json");
+                }
+                Err(error) => {
+                    prop_assert!(!damage.is_empty());
+                    let _ = error.to_string();
+                }
+            }
         }
     }
 }

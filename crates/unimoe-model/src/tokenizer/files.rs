@@ -1,4 +1,4 @@
-//! Reading and checking the tokenizer's files: the library trusts them and may panic on bad ones.
+//! Reading and checking the files of the released layout: the library trusts them and may panic on bad ones.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,8 +10,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor},
 };
-use serde_json::Value;
-use tokenizers::{AddedToken, Tokenizer as Library};
+use tokenizers::AddedToken;
 
 use crate::error::TokenizerError;
 
@@ -31,10 +30,10 @@ pub(super) struct Files {
 }
 
 /// A merge and its place in the file, from 1.
-type Placed = (usize, (String, String));
+pub(super) type Placed = (usize, (String, String));
 
 /// A JSON object of ids that keeps what stands in it twice.
-struct Ids(Vec<(String, u32)>);
+pub(super) struct Ids(pub Vec<(String, u32)>);
 
 /// What matters of `tokenizer_config.json` and `special_tokens_map.json`.
 #[derive(Default, Deserialize)]
@@ -202,62 +201,6 @@ impl<'de> Deserialize<'de> for Ids {
     }
 }
 
-/// Reads a `tokenizer.json`, which must be a byte-level BPE.
-pub(super) fn read_tokenizer_json(path: &Path) -> Result<Library, TokenizerError> {
-    let text = read_text(path)?;
-    let json = |source| TokenizerError::Json {
-        path: path.to_path_buf(),
-        source,
-    };
-    let value: Value = serde_json::from_str(&text).map_err(json)?;
-    let model = &value["model"];
-    let kind = |field, expected, found: &Value| TokenizerError::Kind {
-        path: path.to_path_buf(),
-        field,
-        expected,
-        found: found.to_string(),
-    };
-    if model["type"] != "BPE" {
-        return Err(kind("model.type", "\"BPE\"", &model["type"]));
-    }
-    for field in ["continuing_subword_prefix", "end_of_word_suffix"] {
-        if !(model[field].is_null() || model[field] == "") {
-            let name = match field {
-                "end_of_word_suffix" => "model.end_of_word_suffix",
-                _ => "model.continuing_subword_prefix",
-            };
-            return Err(kind(name, "null or empty", &model[field]));
-        }
-    }
-    if !(model["dropout"].is_null() || model["dropout"] == 0.0) {
-        return Err(kind("model.dropout", "null or 0", &model["dropout"]));
-    }
-    let Ids(entries) = Ids::deserialize(&model["vocab"]).map_err(json)?;
-    let vocab = unique(path, &entries)?;
-    let listed = model["merges"]
-        .as_array()
-        .ok_or_else(|| kind("model.merges", "a list", &model["merges"]))?;
-    let merges = (1..)
-        .zip(listed)
-        .map(|(place, merge)| match merge {
-            Value::String(text) => two_tokens(path, place, text),
-            _ => <(String, String)>::deserialize(merge)
-                .map(|merge| (place, merge))
-                .map_err(|_| merge_form(path, place, merge)),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    check_merges(path, &vocab, &merges)?;
-
-    let failed = |reason| TokenizerError::Library {
-        what: path.display().to_string(),
-        reason,
-    };
-    let mut library = Library::from_bytes(text).map_err(failed)?;
-    library.with_padding(None);
-    library.with_truncation(None).map_err(failed)?;
-    Ok(library)
-}
-
 /// The token that pads, by the settings beside a `tokenizer.json`.
 pub(super) fn read_pad_token(dir: &Path) -> Result<String, TokenizerError> {
     let [config, map] = settings_paths(dir);
@@ -290,7 +233,7 @@ fn pad_token(config: &Settings, map: &Settings) -> String {
     named.map_or("<|endoftext|>", Named::text).to_string()
 }
 
-fn read_text(path: &Path) -> Result<String, TokenizerError> {
+pub(super) fn read_text(path: &Path) -> Result<String, TokenizerError> {
     let io = |source| TokenizerError::Io {
         path: path.to_path_buf(),
         source,
@@ -322,7 +265,10 @@ fn read_optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, T
 }
 
 /// The entries as a map, where no token and no id stands twice.
-fn unique(path: &Path, entries: &[(String, u32)]) -> Result<HashMap<String, u32>, TokenizerError> {
+pub(super) fn unique(
+    path: &Path,
+    entries: &[(String, u32)],
+) -> Result<HashMap<String, u32>, TokenizerError> {
     let mut ids = HashMap::with_capacity(entries.len());
     let mut tokens = HashMap::with_capacity(entries.len());
     for (token, id) in entries {
@@ -357,7 +303,7 @@ fn parse_merges(path: &Path, text: &str) -> Result<Vec<Placed>, TokenizerError> 
         .collect()
 }
 
-fn two_tokens(path: &Path, place: usize, text: &str) -> Result<Placed, TokenizerError> {
+pub(super) fn two_tokens(path: &Path, place: usize, text: &str) -> Result<Placed, TokenizerError> {
     let mut tokens = text.split_whitespace().map(str::to_string);
     match (tokens.next(), tokens.next(), tokens.next()) {
         (Some(left), Some(right), None) => Ok((place, (left, right))),
@@ -365,7 +311,7 @@ fn two_tokens(path: &Path, place: usize, text: &str) -> Result<Placed, Tokenizer
     }
 }
 
-fn merge_form(path: &Path, place: usize, found: impl ToString) -> TokenizerError {
+pub(super) fn merge_form(path: &Path, place: usize, found: impl ToString) -> TokenizerError {
     TokenizerError::MergeForm {
         path: path.to_path_buf(),
         place,
@@ -374,7 +320,7 @@ fn merge_form(path: &Path, place: usize, found: impl ToString) -> TokenizerError
 }
 
 /// Each merge joins two tokens of the vocabulary to a third, once.
-fn check_merges(
+pub(super) fn check_merges(
     path: &Path,
     vocab: &HashMap<String, u32>,
     merges: &[Placed],
@@ -513,30 +459,5 @@ mod tests {
             error,
             Some(TokenizerError::ByteMissing { byte: 0, .. })
         ));
-    }
-
-    #[test]
-    fn a_tokenizer_json_that_the_library_would_panic_on_is_an_error() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let path = dir.path().join("tokenizer.json");
-        for model in [
-            r#"{"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}"#,
-            r#"{"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}"#,
-            r#"{"type": "BPE", "vocab": {"a": 0}, "merges": [7]}"#,
-            r#"{"type": "BPE", "vocab": {"a": 0}, "merges": {}}"#,
-            r#"{"type": "BPE", "vocab": {"a": -1}, "merges": []}"#,
-            r#"{"type": "BPE", "vocab": {"a": 0}, "merges": [], "continuing_subword_prefix": "long"}"#,
-            r#"{"type": "Unigram", "vocab": [], "unk_id": 5}"#,
-            "{}",
-            "3",
-        ] {
-            let text =
-                format!("{{\"version\": \"1.0\", \"added_tokens\": [], \"model\": {model}}}");
-            for text in [text.as_str(), model, &text[..text.len() - 1]] {
-                fs::write(&path, text).expect("a writable folder");
-                let error = read_tokenizer_json(&path).err().expect(text).to_string();
-                assert!(error.contains("tokenizer.json"), "{error}");
-            }
-        }
     }
 }
