@@ -91,10 +91,13 @@ pub struct GenerationArgs {
     /// Model folder in the released layout; without it a tiny built-in model runs
     #[arg(short, long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
+    /// Codec weights (official .pth, or a Hugging Face folder), where they don't lie beside the model
+    #[arg(long, value_name = "PATH", requires = "model")]
+    pub codec: Option<PathBuf>,
     /// Device and number type.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Longest result in seconds
+    /// Longest result in seconds [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub max_seconds: Option<f64>,
     /// Shortest result in seconds [default: 2 for speech, 8 for music]
@@ -140,13 +143,13 @@ pub struct DeviceArgs {
 /// Number type of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {
-    /// What the device is fast at and what fits.
+    /// What the device is fast at and what fits
     Auto,
-    /// 32-bit floats.
+    /// 32 bits
     F32,
-    /// 16-bit floats.
+    /// 16 bits
     F16,
-    /// 16-bit floats with the range of 32-bit ones.
+    /// 16 bits with the range of 32
     Bf16,
 }
 
@@ -200,11 +203,11 @@ pub struct InitArgs {
 /// Sizes of `unimoe init`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// For tests: milliseconds to write, a few MB.
+    /// A few MB, for tests
     Tiny,
-    /// For trying out training on one machine.
+    /// Tens of millions of parameters
     Small,
-    /// The published sizes: about 7 B parameters.
+    /// The published sizes
     Released,
 }
 

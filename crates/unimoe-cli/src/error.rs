@@ -1,6 +1,11 @@
 //! What ends the program early, its exit code, and its one line.
 
-use std::{error::Error, io, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use unimoe_model::DeviceError;
 
@@ -42,8 +47,8 @@ pub enum CliError {
     Output {
         /// The file or folder.
         path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// Standard output can't be written.
     #[error("cannot write to standard output")]
@@ -73,6 +78,18 @@ impl CliError {
     {
         move |source| Self::Work {
             action,
+            source: source.into(),
+        }
+    }
+
+    /// Wraps why `path` can't be written.
+    pub fn output<E>(path: &Path) -> impl FnOnce(E) -> Self + use<E>
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let path = path.to_owned();
+        move |source| Self::Output {
+            path,
             source: source.into(),
         }
     }
@@ -123,10 +140,7 @@ mod tests {
     #[test]
     fn the_chain_is_one_line_and_names_each_cause_once() {
         let inner = io::Error::other("disk on\nfire");
-        let error = CliError::Output {
-            path: PathBuf::from("a.wav"),
-            source: inner,
-        };
+        let error = CliError::output(Path::new("a.wav"))(inner);
         assert_eq!(chain(&error), "cannot write a.wav: disk on fire");
 
         #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,11 @@
-//! Where results go: writability is checked before the work, files appear whole or not at all.
+//! Where results go: checked before the work starts, so that an hour of it is not lost on a typing error.
+//!
+//! The libraries write a file beside its place and rename it, so it appears whole or not at all.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
-
-use tempfile::NamedTempFile;
 
 use crate::error::CliError;
 
@@ -15,24 +14,16 @@ const OTHER_FORMATS: [&str; 9] = [
     "aac", "aiff", "flac", "m4a", "mp3", "mp4", "ogg", "opus", "wma",
 ];
 
-/// One reserved place per result.
+/// One place per result, in a folder that can be written.
 ///
-/// Dropping it before [`publish`](Self::publish) removes everything that it made.
+/// Dropping it removes the folders that it made and that no result came to lie in.
 #[derive(Debug)]
 pub struct Outputs {
-    slots: Vec<Slot>,
-    // Declared after the slots: their files go first.
+    paths: Vec<PathBuf>,
     _folders: MadeFolders,
 }
 
-#[derive(Debug)]
-struct Slot {
-    path: PathBuf,
-    /// `None` once published.
-    file: Option<NamedTempFile>,
-}
-
-/// Folders that were made for the results, outermost first; empty ones go again when dropped.
+/// Folders that were made for the results, outermost first.
 #[derive(Debug)]
 struct MadeFolders(Vec<PathBuf>);
 
@@ -46,8 +37,8 @@ impl Drop for MadeFolders {
 }
 
 impl Outputs {
-    /// Reserves a place for each of `names`: `target` itself where it ends in `.extension` and there is
-    /// one result, else `target/NAME.extension`.
+    /// Finds a place for each of `names`: `target` itself where it ends in `.extension` and there is one
+    /// result, else `target/NAME.extension`.
     ///
     /// # Errors
     ///
@@ -88,68 +79,28 @@ impl Outputs {
         } else {
             folder
         };
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| CliError::Output { path, source }
-        };
-
         let folders = if is_file {
             MadeFolders(Vec::new())
         } else {
-            make_folders(folder).map_err(failed(folder))?
+            make_folders(folder).map_err(CliError::output(folder))?
         };
-        let slots = paths
-            .into_iter()
-            .map(|path| {
-                if path.is_dir() {
-                    return Err(failed(&path)(io::Error::from(io::ErrorKind::IsADirectory)));
-                }
-                let file = temporary(folder).map_err(failed(&path))?;
-                Ok(Slot {
-                    path,
-                    file: Some(file),
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        for path in &paths {
+            let free = if path.is_dir() {
+                Err(io::Error::from(io::ErrorKind::IsADirectory))
+            } else {
+                tempfile::tempfile_in(folder).map(drop)
+            };
+            free.map_err(CliError::output(path))?;
+        }
         Ok(Self {
-            slots,
+            paths,
             _folders: folders,
         })
     }
 
-    /// Writes the bytes of a result beside its place, down to the disk.
-    ///
-    /// # Errors
-    ///
-    /// [`CliError::Output`] where the disk is full, for example.
-    pub fn write(&mut self, index: usize, bytes: &[u8]) -> Result<(), CliError> {
-        let slot = &mut self.slots[index];
-        let Some(file) = &mut slot.file else {
-            return Ok(());
-        };
-        let file = file.as_file_mut();
-        file.write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|source| CliError::Output {
-                path: slot.path.clone(),
-                source,
-            })
-    }
-
-    /// Moves a written result to its place, and says where that is.
-    ///
-    /// # Errors
-    ///
-    /// [`CliError::Output`] where the place was lost in the meantime.
-    pub fn publish(&mut self, index: usize) -> Result<PathBuf, CliError> {
-        let slot = &mut self.slots[index];
-        if let Some(file) = slot.file.take() {
-            file.persist(&slot.path).map_err(|error| CliError::Output {
-                path: slot.path.clone(),
-                source: error.error,
-            })?;
-        }
-        Ok(slot.path.clone())
+    /// The places, in the order of the names.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 }
 
@@ -163,18 +114,6 @@ fn make_folders(folder: &Path) -> io::Result<MadeFolders> {
     missing.reverse();
     fs::create_dir_all(folder)?;
     Ok(MadeFolders(missing))
-}
-
-/// A file in `folder` that has the permissions of any new file once it is renamed.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".unimoe-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -204,34 +143,30 @@ mod tests {
     fn a_wav_path_is_one_file_and_everything_else_a_folder() {
         let root = tempfile::tempdir().expect("a folder");
         let file = root.path().join("a.WAV");
-        let mut outputs = Outputs::reserve(&file, &names(1), "wav").expect("a file");
-        outputs.write(0, b"x").expect("written");
-        assert_eq!(outputs.publish(0).expect("published"), file);
+        let outputs = Outputs::reserve(&file, &names(1), "wav").expect("a file");
+        assert_eq!(outputs.paths(), [file]);
 
         let folder = root.path().join("b/c");
-        let mut outputs = Outputs::reserve(&folder, &names(2), "wav").expect("a folder");
-        for index in 0..2 {
-            outputs.write(index, b"x").expect("written");
-            outputs.publish(index).expect("published");
-        }
-        drop(outputs);
-        assert_eq!(listing(&folder), ["music-1.wav", "music-2.wav"]);
-        assert_eq!(listing(root.path()), ["a.WAV", "b"]);
+        let outputs = Outputs::reserve(&folder, &names(2), "wav").expect("a folder");
+        assert_eq!(
+            outputs.paths(),
+            [folder.join("music-1.wav"), folder.join("music-2.wav")]
+        );
     }
 
     #[test]
-    fn what_is_not_published_leaves_nothing_behind() {
+    fn folders_that_no_result_came_to_lie_in_go_again() {
         let root = tempfile::tempdir().expect("a folder");
-        let old = root.path().join("a.wav");
-        fs::write(&old, "old").expect("written");
-        let mut outputs = Outputs::reserve(&old, &names(1), "wav").expect("a file");
-        outputs.write(0, b"new").expect("written");
-        drop(outputs);
-        assert_eq!(fs::read(&old).expect("still there"), b"old");
-
         let folder = root.path().join("b/c/d");
-        drop(Outputs::reserve(&folder, &names(3), "wav").expect("a folder"));
-        assert_eq!(listing(root.path()), ["a.wav"]);
+        let outputs = Outputs::reserve(&folder, &names(3), "wav").expect("a folder");
+        assert_eq!(listing(&folder), Vec::<String>::new());
+        drop(outputs);
+        assert_eq!(listing(root.path()), Vec::<String>::new());
+
+        let outputs = Outputs::reserve(&folder, &names(3), "wav").expect("a folder");
+        fs::write(&outputs.paths()[1], "x").expect("written");
+        drop(outputs);
+        assert_eq!(listing(&folder), ["music-2.wav"]);
     }
 
     #[test]
@@ -261,19 +196,5 @@ mod tests {
         let error = Outputs::reserve(Path::new("/sys"), &names(1), "wav").expect_err("read-only");
         assert_eq!(error.code(), 5);
         assert!(error.to_string().contains("/sys/music-1.wav"), "{error}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_result_has_the_permissions_of_any_new_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let root = tempfile::tempdir().expect("a folder");
-        let plain = root.path().join("plain");
-        fs::write(&plain, "").expect("written");
-        let mut outputs =
-            Outputs::reserve(&root.path().join("a.wav"), &names(1), "wav").expect("a file");
-        let path = outputs.publish(0).expect("published");
-        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode();
-        assert_eq!(mode(&path), mode(&plain));
     }
 }

@@ -16,10 +16,12 @@ pub struct GenerationReport {
     pub task: &'static str,
     /// The model folder; `null` for the built-in model.
     pub model: Option<PathBuf>,
+    /// Whether the built-in model ran, which is not trained.
+    pub untrained: bool,
     /// The device in Burn's words.
     pub device: String,
     /// Number type of the weights.
-    pub dtype: &'static str,
+    pub dtype: String,
     /// One per text, in the order given.
     pub results: Vec<GenerationResult>,
     /// Loading the model took so long.
@@ -43,6 +45,8 @@ pub struct GenerationResult {
     pub frames: usize,
     /// Its sample rate in Hz.
     pub sample_rate: u32,
+    /// Why it ended: `end` by the model's own word, `max-seconds`, or `cancelled`.
+    pub stop: &'static str,
 }
 
 /// The report of `codec encode` and `codec decode`.
@@ -50,6 +54,8 @@ pub struct GenerationResult {
 pub struct CodecReport {
     /// `encode` or `decode`.
     pub task: &'static str,
+    /// Whether the built-in codec ran, which is not trained.
+    pub untrained: bool,
     /// The device in Burn's words.
     pub device: String,
     /// One per input, in the order given.
@@ -73,7 +79,30 @@ pub struct CodecResult {
     pub sample_rate: u32,
 }
 
-/// Prints a report.
+impl GenerationReport {
+    /// A line per result, for people.
+    pub fn text(&self) -> String {
+        let line = |result: &GenerationResult| {
+            let path = result.path.display();
+            format!("{path}: {:.2} s, seed {}\n", result.seconds, result.seed)
+        };
+        self.results.iter().map(line).collect()
+    }
+}
+
+impl CodecReport {
+    /// A line per result, for people.
+    pub fn text(&self) -> String {
+        let line = |result: &CodecResult| {
+            let path = result.path.display();
+            let (seconds, frames, codebooks) = (result.seconds, result.frames, result.codebooks);
+            format!("{path}: {seconds:.2} s, {frames} frames of {codebooks} codes\n")
+        };
+        self.results.iter().map(line).collect()
+    }
+}
+
+/// Prints a report as one line of JSON.
 ///
 /// # Errors
 ///

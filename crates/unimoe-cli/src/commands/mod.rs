@@ -1,10 +1,17 @@
 //! The commands, one file each.
 
+mod codec;
 mod completions;
+mod generation;
+mod init;
+mod inspect;
+mod music;
+mod speech;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, CodecCommand, Command},
     error::CliError,
+    interrupt::Interrupt,
 };
 
 /// Runs what the user asked for.
@@ -14,7 +21,12 @@ use crate::{
 /// [`CliError`], whose [`code`](CliError::code) the program ends with.
 pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
+        Command::Speech(args) => speech::run(args, &Interrupt::listen()?),
+        Command::Music(args) => music::run(args, &Interrupt::listen()?),
+        Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
+        Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
+        Command::Init(args) => init::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => completions::run(*shell),
-        _ => Ok(()),
     }
 }

@@ -1,0 +1,216 @@
+//! `unimoe codec encode` and `unimoe codec decode`.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor};
+use dac_codec::{AudioClip, CodeFile, DacCodec};
+use unimoe_model::Preset;
+
+use crate::{
+    args::CodecArgs,
+    error::CliError,
+    interrupt::Interrupt,
+    output::Outputs,
+    progress::Progress,
+    report::{self, CodecReport, CodecResult},
+};
+
+/// Longest sound that is encoded, in seconds: two hours fit the memory of any machine.
+const MAX_SECONDS: f64 = 7200.0;
+/// Frames that are converted at a time.
+const CHUNK_FRAMES: usize = 250;
+/// Seed of the built-in codec's weights, that of the built-in model.
+const BUILT_IN_SEED: u64 = 0;
+
+/// A codec on its way through a list of files.
+struct Conversion<'a> {
+    codec: DacCodec,
+    device: Device,
+    interrupt: &'a Interrupt,
+    progress: Progress,
+}
+
+/// Sound files to code files.
+///
+/// # Errors
+///
+/// [`CliError`]; files that were finished before it stay, none is half-written.
+pub fn encode(args: &CodecArgs, interrupt: &Interrupt) -> Result<(), CliError> {
+    convert("encode", "codes", args, interrupt, |work, input, path| {
+        work.encode(input, path)
+    })
+}
+
+/// Code files to WAV files.
+///
+/// # Errors
+///
+/// [`CliError`]; files that were finished before it stay, none is half-written.
+pub fn decode(args: &CodecArgs, interrupt: &Interrupt) -> Result<(), CliError> {
+    convert("decode", "wav", args, interrupt, |work, input, path| {
+        work.decode(input, path)
+    })
+}
+
+fn convert(
+    task: &'static str,
+    extension: &str,
+    args: &CodecArgs,
+    interrupt: &Interrupt,
+    one: impl Fn(&mut Conversion<'_>, &Path, &Path) -> Result<CodecResult, CliError>,
+) -> Result<(), CliError> {
+    let device = args.device.resolve()?;
+    let outputs = Outputs::reserve(&args.output, &names(&args.inputs)?, extension)?;
+    let mut progress = Progress::new(args.json);
+    progress.spin("loading the codec");
+    let codec = load(args.model.as_deref(), &device)?;
+    let mut conversion = Conversion {
+        codec,
+        device,
+        interrupt,
+        progress,
+    };
+    let results = args
+        .inputs
+        .iter()
+        .zip(outputs.paths())
+        .map(|(input, path)| {
+            interrupt.check()?;
+            one(&mut conversion, input, path)
+        })
+        .collect::<Result<_, _>>()?;
+    conversion.progress.finish();
+    let report = CodecReport {
+        task,
+        untrained: args.model.is_none(),
+        device: format!("{:?}", conversion.device),
+        results,
+    };
+    if args.json {
+        report::json(&report)
+    } else {
+        report::print(&report.text())
+    }
+}
+
+/// The results' names: those of the inputs, which must differ.
+fn names(inputs: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    let mut names: Vec<String> = Vec::new();
+    for input in inputs {
+        let stem = input.file_stem().unwrap_or_default();
+        let name = stem.to_string_lossy().into_owned();
+        if names.contains(&name) {
+            return Err(CliError::Argument {
+                what: "FILE",
+                expected: format!("one file named {name}, whatever its folder and ending"),
+                found: input.display().to_string(),
+            });
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn load(path: Option<&Path>, device: &Device) -> Result<DacCodec, CliError> {
+    match path {
+        Some(path) => {
+            let unusable = CliError::input(format!("the codec {}", path.display()));
+            DacCodec::load(weights(path), device).map_err(unusable)
+        }
+        None => {
+            eprintln!(
+                "note: without --model a tiny built-in codec runs, which is untrained: decoded sound is noise"
+            );
+            DacCodec::random(&Preset::Tiny.codec(), BUILT_IN_SEED, device)
+                .map_err(CliError::work("build the built-in codec"))
+        }
+    }
+}
+
+/// The codec of a model folder, else the path itself.
+fn weights(path: &Path) -> PathBuf {
+    ["dac", "weights_16khz.pth"]
+        .into_iter()
+        .map(|name| path.join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| path.to_owned())
+}
+
+impl Conversion<'_> {
+    fn encode(&mut self, input: &Path, path: &Path) -> Result<CodecResult, CliError> {
+        let unusable = || CliError::input(format!("the sound {}", input.display()));
+        let config = self.codec.config().clone();
+        let clip = AudioClip::read(input, MAX_SECONDS)
+            .and_then(|clip| clip.resampled(config.sample_rate as u32))
+            .map_err(unusable())?;
+        let frames = clip.samples.len().div_ceil(config.hop_length());
+        self.progress.start("encoding", frames, config.frame_rate());
+
+        let mut chunks = Vec::new();
+        let mut done = 0;
+        for codes in self
+            .codec
+            .encode_chunks([clip.to_tensor(&self.device)], None, CHUNK_FRAMES)
+        {
+            let codes = codes.map_err(unusable())?;
+            done += codes.dims()[2];
+            chunks.push(codes);
+            self.progress.set(done);
+            self.interrupt.check()?;
+        }
+        let codes = Tensor::cat(chunks, 2);
+        let file = CodeFile::new(&config, codes, clip.samples.len()).map_err(unusable())?;
+        file.write(path).map_err(CliError::output(path))?;
+        Ok(result(input, path, &file))
+    }
+
+    fn decode(&mut self, input: &Path, path: &Path) -> Result<CodecResult, CliError> {
+        let unusable = || CliError::input(format!("the codes {}", input.display()));
+        let config = self.codec.config().clone();
+        let file = CodeFile::read(input).map_err(unusable())?;
+        file.check(&config).map_err(unusable())?;
+        self.progress
+            .start("decoding", file.frames(), config.frame_rate());
+
+        let mut clip = AudioClip {
+            samples: Vec::new(),
+            sample_rate: file.sample_rate,
+        };
+        let codes = file.to_tensor(&self.device);
+        for audio in self.codec.decode_chunks([codes], CHUNK_FRAMES) {
+            clip.samples
+                .extend(audio.map_err(unusable())?.into_data().iter::<f32>());
+            self.progress.set(clip.samples.len() / config.hop_length());
+            self.interrupt.check()?;
+        }
+        // The last frame may reach beyond the end of the original, or end a little before it.
+        clip.samples.resize(file.samples as usize, 0.0);
+        clip.write_wav(path).map_err(CliError::output(path))?;
+        Ok(result(input, path, &file))
+    }
+}
+
+fn result(input: &Path, path: &Path, file: &CodeFile) -> CodecResult {
+    CodecResult {
+        input: input.to_owned(),
+        path: path.to_owned(),
+        seconds: file.samples as f64 / f64::from(file.sample_rate),
+        frames: file.frames(),
+        codebooks: file.n_codebooks as usize,
+        sample_rate: file.sample_rate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_named_after_inputs_that_must_differ() {
+        let path = |name: &str| PathBuf::from(name);
+        let inputs = [path("a/x.mp3"), path("y.tar.wav")];
+        assert_eq!(names(&inputs).expect("two names"), ["x", "y.tar"]);
+        let error = names(&[path("a/x.mp3"), path("b/x.wav")]).expect_err("one name");
+        assert_eq!(error.code(), 2);
+    }
+}

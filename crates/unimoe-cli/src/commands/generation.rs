@@ -1,0 +1,293 @@
+//! What `speech` and `music` share: settings, model, progress, files, report.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use burn::tensor::{DType, Device};
+use unimoe_model::{
+    Batching, Generated, Pipeline, PipelineOptions, Preset, Request, RequestOptions, StopReason,
+    UniMoeError,
+};
+
+use crate::{
+    args::{Dtype, GenerationArgs},
+    error::CliError,
+    interrupt::Interrupt,
+    output::Outputs,
+    progress::Progress,
+    report::{self, GenerationReport, GenerationResult},
+};
+
+/// Seed of the built-in model's weights: the same noise everywhere.
+const BUILT_IN_SEED: u64 = 0;
+
+/// One batch of texts to generate from.
+pub struct Job<'a> {
+    /// `speech` or `music`; begins the names of files in a folder.
+    pub task: &'static str,
+    /// The texts, for the report.
+    pub texts: &'a [String],
+    /// What the user wants.
+    pub args: &'a GenerationArgs,
+    /// Settings that the user left open.
+    pub defaults: RequestOptions,
+}
+
+impl Job<'_> {
+    /// Generates and writes everything; `requests` makes a request of each text's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`]; no file is left half-written.
+    pub fn run(
+        &self,
+        interrupt: &Interrupt,
+        requests: impl FnOnce(&Pipeline, Vec<RequestOptions>) -> Result<Vec<Request>, CliError>,
+    ) -> Result<(), CliError> {
+        let args = self.args;
+        let options = options(args, self.defaults, self.texts.len())?;
+        let device = args.device.device.resolve()?;
+        let dtype = dtype(args.device.dtype, &device)?;
+        let names: Vec<String> = (1..=self.texts.len())
+            .map(|number| format!("{}-{number}", self.task))
+            .collect();
+        let outputs = Outputs::reserve(&args.output, &names, "wav")?;
+
+        let mut progress = Progress::new(args.json);
+        let start = Instant::now();
+        progress.spin("loading the model");
+        let pipeline = load(args, dtype, &device)?;
+        progress.finish();
+        let load_seconds = start.elapsed().as_secs_f64();
+        interrupt.check()?;
+
+        let start = Instant::now();
+        progress.spin("reading the prompt");
+        let requests = requests(&pipeline, options)?;
+        let sounds = generate(&pipeline, &requests, interrupt, &mut progress)?;
+        let generate_seconds = start.elapsed().as_secs_f64();
+
+        let mut results = Vec::new();
+        for ((sound, path), text) in sounds.iter().zip(outputs.paths()).zip(self.texts) {
+            sound
+                .audio
+                .write_wav(path)
+                .map_err(CliError::output(path))?;
+            results.push(GenerationResult {
+                path: path.clone(),
+                text: text.clone(),
+                seed: sound.seed,
+                seconds: sound.audio.seconds(),
+                frames: sound.codes.n_frames(),
+                sample_rate: sound.audio.sample_rate,
+                stop: match sound.stop {
+                    StopReason::EndOfSequence => "end",
+                    StopReason::MaxFrames => "max-seconds",
+                    StopReason::Cancelled => "cancelled",
+                },
+            });
+        }
+        let weight = pipeline.model().text_embedding.weight.val();
+        let report = GenerationReport {
+            task: self.task,
+            model: args.model.clone(),
+            untrained: args.model.is_none(),
+            device: format!("{device:?}"),
+            dtype: format!("{:?}", weight.dtype()).to_lowercase(),
+            results,
+            load_seconds,
+            generate_seconds,
+        };
+        if args.json {
+            report::json(&report)
+        } else {
+            report::print(&report.text())
+        }
+    }
+}
+
+/// The settings of each of `count` results.
+fn options(
+    args: &GenerationArgs,
+    defaults: RequestOptions,
+    count: usize,
+) -> Result<Vec<RequestOptions>, CliError> {
+    let max_seconds = args.max_seconds.unwrap_or(defaults.max_seconds);
+    // A largest length below the default least one says enough.
+    let min_seconds = args
+        .min_seconds
+        .unwrap_or(defaults.min_seconds.min(max_seconds));
+    if max_seconds == 0.0 || min_seconds > max_seconds {
+        return Err(CliError::Argument {
+            what: "--max-seconds",
+            expected: format!("more than 0 and at least --min-seconds, {min_seconds}"),
+            found: max_seconds.to_string(),
+        });
+    }
+    let mut options = RequestOptions {
+        min_seconds,
+        max_seconds,
+        ..defaults
+    };
+    let sampling = &mut options.sampling;
+    sampling.temperature = args.temperature.unwrap_or(sampling.temperature);
+    sampling.top_p = args.top_p.unwrap_or(sampling.top_p);
+    sampling.top_k = args.top_k.map(|k| k as usize).or(sampling.top_k);
+    sampling.greedy = args.greedy;
+    if let Some(scale) = args.cfg_scale {
+        options.guidance_scale = scale as f32;
+    }
+    if let Some(factor) = args.eos_factor {
+        options.eos_factor = factor as f32;
+    }
+    let seeded = |number| RequestOptions {
+        seed: args.seed.map(|seed| seed.wrapping_add(number)),
+        ..options
+    };
+    Ok((0..count as u64).map(seeded).collect())
+}
+
+/// The wanted number type, if the device has it.
+fn dtype(wanted: Dtype, device: &Device) -> Result<Option<DType>, CliError> {
+    let dtype = match wanted {
+        Dtype::Auto => return Ok(None),
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+    };
+    if device.supports_dtype(dtype) {
+        return Ok(Some(dtype));
+    }
+    Err(CliError::Argument {
+        what: "--dtype",
+        expected: format!("a type that {device:?} computes in, such as f32"),
+        found: format!("{dtype:?}").to_lowercase(),
+    })
+}
+
+fn load(
+    args: &GenerationArgs,
+    dtype: Option<DType>,
+    device: &Device,
+) -> Result<Pipeline, CliError> {
+    match &args.model {
+        Some(folder) => {
+            let options = PipelineOptions {
+                dtype,
+                codec: args.codec.clone(),
+                ..PipelineOptions::default()
+            };
+            Pipeline::load(folder, &options, device)
+                .map_err(CliError::input(format!("the model {}", folder.display())))
+        }
+        None => {
+            eprintln!(
+                "note: without --model a tiny built-in model runs, which is untrained: the result is noise"
+            );
+            Pipeline::untrained(Preset::Tiny, BUILT_IN_SEED, dtype, device)
+                .map_err(CliError::work("build the built-in model"))
+        }
+    }
+}
+
+fn generate(
+    pipeline: &Pipeline,
+    requests: &[Request],
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<Vec<Generated>, CliError> {
+    let frame_rate = pipeline.codec().config().frame_rate();
+    let mut started = false;
+    let sounds = pipeline
+        .generate(requests, Batching::default(), |now| {
+            if !started {
+                let most = now.max_frames.iter().sum();
+                progress.start("generating", most, frame_rate);
+                started = true;
+            }
+            progress.set(now.frames.iter().sum());
+            match interrupt.is_raised() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
+        .map_err(request_error)?;
+    progress.finish();
+    interrupt.check()?;
+    Ok(sounds)
+}
+
+/// Tells what the user can mend from what went wrong here.
+fn request_error(error: UniMoeError) -> CliError {
+    match error {
+        UniMoeError::Input(_) | UniMoeError::Prompt(_) | UniMoeError::Request(_) => {
+            CliError::input("the request")(error)
+        }
+        _ => CliError::work("generate")(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn settings(line: &[&str], count: usize) -> Result<Vec<RequestOptions>, CliError> {
+        let line = [&["unimoe", "music", "calm"], line].concat();
+        let Command::Music(args) = Cli::parse_from(line).command else {
+            panic!("not music");
+        };
+        options(&args.generation, RequestOptions::music(), count)
+    }
+
+    #[test]
+    fn what_is_left_open_is_published() {
+        assert_eq!(settings(&[], 1).expect("valid"), [RequestOptions::music()]);
+    }
+
+    #[test]
+    fn every_option_reaches_its_setting() {
+        let line = [
+            "--max-seconds=3",
+            "--min-seconds=1",
+            "--temperature=0.5",
+            "--top-p=0.9",
+            "--top-k=7",
+            "--cfg-scale=2",
+            "--eos-factor=0.25",
+            "--seed=9",
+        ];
+        let [first, second] = settings(&line, 2).expect("valid")[..] else {
+            panic!("not two");
+        };
+        assert_eq!((first.min_seconds, first.max_seconds), (1.0, 3.0));
+        assert_eq!(
+            (first.sampling.temperature, first.sampling.top_p),
+            (0.5, 0.9)
+        );
+        assert_eq!(
+            (first.sampling.top_k, first.sampling.greedy),
+            (Some(7), false)
+        );
+        assert_eq!((first.guidance_scale, first.eos_factor), (2.0, 0.25));
+        assert_eq!((first.seed, second.seed), (Some(9), Some(10)));
+        assert!(
+            settings(&["--greedy"], 1).expect("valid")[0]
+                .sampling
+                .greedy
+        );
+    }
+
+    #[test]
+    fn a_short_maximum_lowers_the_default_minimum_but_not_a_given_one() {
+        let short = settings(&["--max-seconds=1"], 1).expect("valid");
+        assert_eq!(short[0].min_seconds, 1.0);
+        for line in [
+            &["--max-seconds=1", "--min-seconds=2"][..],
+            &["--max-seconds=0"],
+        ] {
+            assert_eq!(settings(line, 1).expect_err("impossible").code(), 2);
+        }
+    }
+}

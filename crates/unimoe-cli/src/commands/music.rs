@@ -1,0 +1,32 @@
+//! `unimoe music`.
+
+use unimoe_model::{MusicRequest, Prompt, Request, RequestOptions};
+
+use super::generation::Job;
+use crate::{args::MusicArgs, error::CliError, interrupt::Interrupt};
+
+/// Makes a piece of music from each caption.
+///
+/// # Errors
+///
+/// [`CliError`]; no file is left half-written.
+pub fn run(args: &MusicArgs, interrupt: &Interrupt) -> Result<(), CliError> {
+    for (number, caption) in (1..).zip(&args.captions) {
+        Prompt::music(caption).map_err(CliError::input(format!("caption {number}")))?;
+    }
+    let job = Job {
+        task: "music",
+        texts: &args.captions,
+        args: &args.generation,
+        defaults: RequestOptions::music(),
+    };
+    job.run(interrupt, |_, options| {
+        let requests = args.captions.iter().zip(options).map(|(caption, options)| {
+            Request::Music(MusicRequest {
+                caption: caption.clone(),
+                options,
+            })
+        });
+        Ok(requests.collect())
+    })
+}
