@@ -60,3 +60,8 @@ pub use routing::Routing;
 pub use telemetry::{LayerStats, RoutingStats};
 pub use upcycle::{average, split_swiglu};
 pub use weighting::Weighting;
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

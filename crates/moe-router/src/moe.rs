@@ -278,10 +278,14 @@ impl<G: Gate, E: Expert, R: Router> DynamicCapacityMoe<G, E, R> {
     ///
     /// # Panics
     ///
-    /// Panics if the context's token mask isn't `[B, S]`, its noise doesn't cover the tokens, the
-    /// gate's output isn't `[T, C]`, or the device can't be read.
+    /// Panics if there is no token, the context's token mask isn't `[B, S]`, its noise doesn't cover
+    /// the tokens, the gate's output isn't `[T, C]`, or the device can't be read.
     pub fn forward(&self, x: Tensor<3>, context: RoutingContext) -> MoeOutput {
         let [rows, positions, width] = x.dims();
+        assert!(
+            rows * positions > 0,
+            "the layer needs at least one token, got [{rows}, {positions}, {width}]"
+        );
         if let Some(mask) = &context.token_mask {
             assert_eq!(
                 mask.shape,

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::{
-    module::{Module, Param},
+    module::{Module, ModuleVisitor, Param},
     nn::Linear,
     tensor::{DType, Device, Tensor, TensorData},
 };
@@ -406,13 +406,41 @@ fn paper_cases_have_the_reference_values() {
     }
 }
 
+/// Collects the paths of all parameters.
+#[derive(Default)]
+struct Paths {
+    open: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for Paths {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.open.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.open.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        self.found.push(self.open.join("."));
+    }
+}
+
 #[test]
-fn the_module_paths_are_the_documented_ones() {
+fn the_module_paths_are_those_that_checkpoints_map_to() {
     let (_, device) = devices().remove(0);
     let moe = DynamicCapacityMoeConfig::new(4, 2, 6)
         .with_n_shared(1)
         .with_d_shared(3)
         .init(&device);
-    // Gate 4 x 2, three matrices of 4 x 6 twice, three of 4 x 3 once.
-    assert_eq!(moe.num_params(), 8 + 2 * 3 * 24 + 3 * 12);
+    let mut paths = Paths::default();
+    moe.visit(&mut paths);
+    let mut expected = vec!["gate.weight".to_string()];
+    for expert in ["routed.0", "routed.1", "shared.0"] {
+        for projection in ["gate_proj", "up_proj", "down_proj"] {
+            expected.push(format!("{expert}.{projection}.weight"));
+        }
+    }
+    assert_eq!(paths.found, expected);
 }

@@ -42,9 +42,6 @@ type Seat<'a, E> = (&'a E, Option<usize>);
 
 impl Dispatch {
     pub(crate) fn run<E: Expert>(self, input: DispatchInput<'_, E>) -> Tensor<2> {
-        if input.visits.tokens() == 0 {
-            return input.x;
-        }
         match self {
             Self::Dense => dense::run(input),
             Self::Grouped => grouped::run(input),
