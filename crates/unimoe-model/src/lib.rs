@@ -1,5 +1,57 @@
 //! UniMoE-Audio for Burn: speech and music generation from text and a voice.
 
+mod attention;
+mod cache;
+mod config;
+mod decoder;
+mod delay;
 mod device;
+mod dtype;
+mod embedding;
+mod error;
+mod generate;
+mod guidance;
+mod head;
+mod init;
+mod loss;
+mod model;
+mod mrope;
+mod pipeline;
+mod prompt;
+mod random;
+mod request;
+mod sampler;
+mod shards;
+mod stream;
+mod tokenizer;
+mod weights;
 
+pub use attention::{CausalMask, GroupedQueryAttention, GroupedQueryAttentionConfig};
+pub use cache::{KvCache, KvCacheShape, LayerCache};
+pub use config::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig};
+pub use decoder::{Decoder, DecoderConfig, DecoderContext, DecoderLayer, DecoderOutput};
+pub use delay::{CodeGrid, DelayPattern, Prefill, SpecialCodes};
 pub use device::{Backend, DeviceChoice, DeviceError};
+pub use embedding::{CodecEmbedding, CodecEmbeddingConfig};
+pub use error::{
+    CodesError, ConfigError, GenerationError, InputError, PromptError, RequestError, SamplingError,
+    TokenizerError, UniMoeError, WeightsError,
+};
+pub use generate::{
+    Batching, GeneratedCodes, GeneratedFrame, Generation, GenerationOptions, GenerationRequest,
+    PromptRow, StopReason,
+};
+pub use guidance::{ClassifierFreeGuidance, EosRule};
+pub use head::{CodecHead, CodecHeadConfig};
+pub use init::{Preset, init_model_folder};
+pub use loss::{CodecLoss, IGNORED, codec_cross_entropy};
+pub use model::{DecodeState, LoadOptions, ModelInput, ModelOutput, UniMoe};
+pub use mrope::{MultimodalRope, MultimodalRopeConfig, Positions, RopeTable};
+pub use pipeline::{Generated, Pipeline, PipelineOptions};
+pub use prompt::{Prompt, PromptBatch, PromptText};
+pub use request::{MusicRequest, Request, RequestOptions, SpeechRequest, Voice};
+pub use sampler::{Sampler, SamplingConfig};
+pub use shards::{Shards, StoredTensor};
+pub use stream::{AudioChunk, Progress, Session, StepOutput};
+pub use tokenizer::{TokenBatch, Tokenizer};
+pub use weights::released_name;

@@ -3,3 +3,6 @@
 
 #[path = "parity/host.rs"]
 mod host;
+
+#[path = "parity/model.rs"]
+mod model;

@@ -90,7 +90,7 @@ mod tests {
                 format!("{{\"version\": \"1.0\", \"added_tokens\": [], \"model\": {model}}}");
             for text in [text.as_str(), model, &text[..text.len() - 1]] {
                 fs::write(&path, text).expect("a writable folder");
-                let error = read(&path).err().expect(text).to_string();
+                let error = read(&path).expect_err(text).to_string();
                 assert!(error.contains("tokenizer.json"), "{error}");
             }
         }

@@ -1,0 +1,226 @@
+//! Grouped-query attention with rotary positions, causal, with or without a cache.
+//!
+//! `O = softmax(Q K^T / sqrt(h) + mask) V W_o`; each group of query heads shares one key-value head.
+//!
+//! Axes: `B` rows, `S` new positions, `T` all positions (cached and new), `D` model width, `Q` query
+//! heads, `N` key-value heads, `h` head width.
+
+use burn::{
+    config::Config,
+    module::Module,
+    nn::{Linear, LinearConfig},
+    tensor::{Bool, DType, Device, Int, Tensor, TensorData, activation::softmax},
+};
+
+use crate::{cache::LayerCache, mrope::RopeTable};
+
+/// Largest number of attention scores computed at once, so that memory grows with `T`, not `S * T`.
+const MAX_SCORES: usize = 1 << 24;
+
+/// What a blocked score becomes: far below any real score, and finite, so that a row without any
+/// visible key (padding) averages values instead of becoming NaN.
+const BLOCKED: f32 = -1e30;
+
+/// Configuration to create a [`GroupedQueryAttention`].
+#[derive(Config, Debug)]
+pub struct GroupedQueryAttentionConfig {
+    /// Model width `D`.
+    pub d_model: usize,
+    /// Query heads `Q`.
+    pub n_heads: usize,
+    /// Key-value heads `N`; divides `Q`.
+    pub n_kv_heads: usize,
+    /// Head width `h`.
+    pub d_head: usize,
+}
+
+/// Causal self-attention in which groups of query heads share keys and values.
+#[derive(Module, Debug)]
+pub struct GroupedQueryAttention {
+    /// Query projection, `[D, Q * h]`, with bias.
+    pub q_proj: Linear,
+    /// Key projection, `[D, N * h]`, with bias.
+    pub k_proj: Linear,
+    /// Value projection, `[D, N * h]`, with bias.
+    pub v_proj: Linear,
+    /// Output projection, `[Q * h, D]`, without bias.
+    pub o_proj: Linear,
+    n_heads: usize,
+    n_kv_heads: usize,
+    d_head: usize,
+}
+
+/// Which keys a query may see: those at or before its own position that are not padding.
+#[derive(Debug, Clone)]
+pub struct CausalMask {
+    /// `true` where the key is padding, `[B, 1, 1, T]`; `None` where no key is.
+    padding: Option<Tensor<4, Bool>>,
+    /// Number of cached positions before the first query.
+    start: usize,
+}
+
+impl GroupedQueryAttentionConfig {
+    /// Initializes a [`GroupedQueryAttention`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the key-value heads don't divide the query heads.
+    pub fn init(&self, device: &Device) -> GroupedQueryAttention {
+        let (n_heads, n_kv_heads, d_head) = (self.n_heads, self.n_kv_heads, self.d_head);
+        assert!(
+            n_kv_heads > 0 && n_heads.is_multiple_of(n_kv_heads),
+            "{n_kv_heads} key-value heads don't divide {n_heads} query heads"
+        );
+        let linear =
+            |d_in, d_out, bias| LinearConfig::new(d_in, d_out).with_bias(bias).init(device);
+        GroupedQueryAttention {
+            q_proj: linear(self.d_model, n_heads * d_head, true),
+            k_proj: linear(self.d_model, n_kv_heads * d_head, true),
+            v_proj: linear(self.d_model, n_kv_heads * d_head, true),
+            o_proj: linear(n_heads * d_head, self.d_model, false),
+            n_heads,
+            n_kv_heads,
+            d_head,
+        }
+    }
+}
+
+impl CausalMask {
+    /// A mask over the keys of `real` (`true` where a key is not padding, `[B, T]` in row-major
+    /// order) for queries that follow `start` cached positions.
+    pub fn new(real: &[bool], batch: usize, start: usize, device: &Device) -> Self {
+        let keys = real.len().checked_div(batch).unwrap_or(0);
+        let padding = real.contains(&false).then(|| {
+            let padding: Vec<bool> = real.iter().map(|real| !real).collect();
+            Tensor::from_data(TensorData::new(padding, [batch, 1, 1, keys]), device)
+        });
+        Self { padding, start }
+    }
+
+    /// What to add to the scores of the queries `first..first + n`; `None` where all is visible.
+    fn bias(&self, first: usize, n: usize, keys: usize, device: &Device) -> Option<Tensor<4>> {
+        let fill = |mask: Tensor<4, Bool>| {
+            Tensor::<4>::zeros(mask.dims(), (device, DType::F32)).mask_fill(mask, BLOCKED)
+        };
+        let last_of_first = self.start + first;
+        let causal = (last_of_first + 1 < keys).then(|| {
+            let key = Tensor::<1, Int>::arange(0..keys as i64, device).unsqueeze::<2>();
+            let query =
+                Tensor::<1, Int>::arange(last_of_first as i64..(last_of_first + n) as i64, device)
+                    .unsqueeze_dim::<2>(1);
+            let later = key.expand([n, keys]).greater(query.expand([n, keys]));
+            fill(later.reshape([1, 1, n, keys]))
+        });
+        let padding = self.padding.clone().map(fill);
+        match (causal, padding) {
+            (Some(causal), Some(padding)) => Some(causal + padding),
+            (causal, padding) => causal.or(padding),
+        }
+    }
+}
+
+impl GroupedQueryAttention {
+    /// Attends from `x` to itself and to what `cache` holds; appends the new keys and values to it.
+    ///
+    /// `cache` is a layer's cache with the number of positions in it.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[B, S, D]`
+    /// - rope: over `[B, 1, S, h]`
+    /// - mask: over `[B, T]` keys
+    /// - output: `[B, S, D]`
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        rope: &RopeTable,
+        mask: &CausalMask,
+        cache: Option<(&mut LayerCache, usize)>,
+    ) -> Tensor<3> {
+        let [batch, length, _] = x.dims();
+        let heads =
+            |x: Tensor<3>, n: usize| x.reshape([batch, length, n, self.d_head]).swap_dims(1, 2);
+        let q = rope.rotate(heads(self.q_proj.forward(x.clone()), self.n_heads));
+        let k = rope.rotate(heads(self.k_proj.forward(x.clone()), self.n_kv_heads));
+        let v = heads(self.v_proj.forward(x), self.n_kv_heads);
+        let (k, v) = match cache {
+            Some((layer, start)) => layer.append(start, k, v),
+            None => (k, v),
+        };
+
+        let keys = k.dims()[2];
+        let step = (MAX_SCORES / (batch * self.n_heads * keys)).clamp(1, length);
+        let mut parts = Vec::with_capacity(length.div_ceil(step));
+        for first in (0..length).step_by(step) {
+            let n = step.min(length - first);
+            let part = q.clone().narrow(2, first, n);
+            parts.push(self.attend(part, &k, &v, mask.bias(first, n, keys, &q.device())));
+        }
+        let context = match parts.pop() {
+            Some(only) if parts.is_empty() => only,
+            last => {
+                parts.extend(last);
+                Tensor::cat(parts, 2)
+            }
+        };
+        let merged = context
+            .swap_dims(1, 2)
+            .reshape([batch, length, self.n_heads * self.d_head]);
+        self.o_proj.forward(merged)
+    }
+
+    /// Softmax attention of `q` `[B, Q, n, h]` over `k`, `v` `[B, N, T, h]` to `[B, Q, n, h]`.
+    fn attend(
+        &self,
+        q: Tensor<4>,
+        k: &Tensor<4>,
+        v: &Tensor<4>,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let [batch, n_heads, n, d_head] = q.dims();
+        let keys = k.dims()[2];
+        let dtype = q.dtype();
+        let rows = n_heads / self.n_kv_heads * n;
+
+        // The query heads of a group become rows of one product with their shared keys.
+        let q = q.reshape([batch, self.n_kv_heads, rows, d_head]) * (d_head as f64).powf(-0.5);
+        let scores = q.matmul(k.clone().swap_dims(2, 3)).cast(DType::F32);
+        let scores = match bias {
+            Some(bias) => {
+                let scores = scores.reshape([batch, n_heads, n, keys]) + bias;
+                scores.reshape([batch, self.n_kv_heads, rows, keys])
+            }
+            None => scores,
+        };
+        let context = softmax(scores, 3).cast(dtype).matmul(v.clone());
+        context.reshape([batch, n_heads, n, d_head])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+    use crate::mrope::{MultimodalRopeConfig, Positions};
+
+    #[test]
+    fn a_token_does_not_see_later_tokens_or_padding() {
+        let device = Device::flex();
+        let attention = GroupedQueryAttentionConfig::new(8, 4, 2, 4).init(&device);
+        let rope = MultimodalRopeConfig::new(4, [2, 0, 0]).init();
+        let real = [false, true, true, true];
+        let table = rope.table(&Positions::text(&real, 1), &device);
+        let mask = CausalMask::new(&real, 1, 0, &device);
+        let x = Tensor::<3>::random([1, 4, 8], Distribution::Default, &device);
+        let changed = x
+            .clone()
+            .slice_assign([0..1, 0..1, 0..8], Tensor::ones([1, 1, 8], &device))
+            .slice_assign([0..1, 3..4, 0..8], Tensor::ones([1, 1, 8], &device));
+
+        let at = |x: Tensor<3>| attention.forward(x, &table, &mask, None).narrow(1, 1, 2);
+        at(x)
+            .into_data()
+            .assert_approx_eq::<f32>(&at(changed).into_data(), Tolerance::default());
+    }
+}

@@ -1,0 +1,383 @@
+//! Errors of this crate: each names the thing, what was expected and what was found.
+
+mod host;
+
+use std::path::PathBuf;
+
+pub use host::{CodesError, PromptError, SamplingError, TokenizerError};
+
+/// Anything that can go wrong from a model folder to a sound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UniMoeError {
+    /// The configuration makes no model.
+    #[error("the configuration makes no model")]
+    Config(#[from] ConfigError),
+    /// The weights can't be loaded.
+    #[error("the weights can't be loaded")]
+    Weights(#[from] WeightsError),
+    /// A batch doesn't fit the model.
+    #[error("the request doesn't fit the model")]
+    Input(#[from] InputError),
+    /// The tokenizer can't be read or used.
+    #[error("the tokenizer can't be used")]
+    Tokenizer(#[from] TokenizerError),
+    /// The texts make no prompt.
+    #[error("the texts make no prompt")]
+    Prompt(#[from] PromptError),
+    /// Codes and delays don't fit each other.
+    #[error("the codes don't fit the delay pattern")]
+    Codes(#[from] CodesError),
+    /// No code can be chosen.
+    #[error("no code can be chosen")]
+    Sampling(#[from] SamplingError),
+    /// The generation can't go on.
+    #[error("the generation can't go on")]
+    Generation(#[from] GenerationError),
+    /// The request can't be served.
+    #[error("the request can't be served")]
+    Request(#[from] RequestError),
+    /// The codec says no.
+    #[error("the codec can't be used")]
+    Codec(#[from] dac_codec::DacError),
+}
+
+/// Why a `config.json` makes no model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not JSON.
+    #[error("{}: not JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A field is missing.
+    #[error("{}: the field {field} is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The field with its parents.
+        field: String,
+    },
+    /// A field holds something else than it should.
+    #[error("{}: {field} should be {expected}, found {found}", path.display())]
+    WrongKind {
+        /// The file.
+        path: PathBuf,
+        /// The field with its parents.
+        field: String,
+        /// What should be there.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Two fields exclude each other.
+    #[error("{}: {first} contradicts {second}", path.display())]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// One side.
+        first: String,
+        /// The other side.
+        second: String,
+    },
+    /// The numbers make no mixture of experts.
+    #[error("{}: the experts make no layer: {source}", path.display())]
+    Moe {
+        /// The file.
+        path: PathBuf,
+        /// Which number and why.
+        source: moe_router::MoeConfigError,
+    },
+}
+
+/// Why the weights of a model can't be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// A file can't be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The folder has no weights.
+    #[error(
+        "{}: neither model.safetensors.index.json nor model.safetensors is there",
+        folder.display()
+    )]
+    NoWeights {
+        /// The model folder.
+        folder: PathBuf,
+    },
+    /// The index is not JSON.
+    #[error("{}: not JSON: {source}", path.display())]
+    IndexJson {
+        /// The index.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// An entry of the index can't be understood.
+    #[error("{}: the entry {entry} should be {expected}", path.display())]
+    IndexEntry {
+        /// The index.
+        path: PathBuf,
+        /// The entry.
+        entry: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// A file that the index names is missing.
+    #[error("{}: the shard is missing; the index places {tensor} in it", path.display())]
+    ShardMissing {
+        /// The missing file.
+        path: PathBuf,
+        /// A tensor that should be in it.
+        tensor: String,
+    },
+    /// A header is longer than its file or than the format allows.
+    #[error("{}: the header claims {found} bytes, at most {limit} are possible", path.display())]
+    HeaderLength {
+        /// The file.
+        path: PathBuf,
+        /// Claimed length in bytes.
+        found: u64,
+        /// Largest possible length in bytes.
+        limit: u64,
+    },
+    /// A header is not a safetensors header.
+    #[error("{}: not a safetensors header: {source}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A file is longer or shorter than its header says.
+    #[error("{}: {expected} bytes expected, {found} found: truncated or damaged", path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Length by the header, in bytes.
+        expected: u64,
+        /// Length on disk, in bytes.
+        found: u64,
+    },
+    /// A tensor is missing.
+    #[error("{}: the tensor {tensor} is missing", path.display())]
+    TensorMissing {
+        /// The folder or file where it should be.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// Two files hold the same tensor.
+    #[error("{tensor} is in both {} and {}", first.display(), second.display())]
+    TensorTwice {
+        /// The tensor.
+        tensor: String,
+        /// One file.
+        first: PathBuf,
+        /// The other file.
+        second: PathBuf,
+    },
+    /// A tensor has no place in the model.
+    #[error("{}: the model has no place for the tensor {tensor}", path.display())]
+    TensorExtra {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("{}: {tensor} should have the shape {expected:?}, found {found:?}", path.display())]
+    TensorShape {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Shape by the configuration.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor is not of a float type that can be loaded.
+    #[error("{}: {tensor} should be F32, F16 or BF16, found {found}", path.display())]
+    TensorType {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor holds a NaN, an infinity, or a number that the wanted type can't hold.
+    #[error("{}: {tensor}[{index}] is {value}, which is not a finite {dtype}", path.display())]
+    NotFinite {
+        /// The file that holds it.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Place in row-major order.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// The type to load it in.
+        dtype: String,
+    },
+    /// A parameter of the module has no name in the released checkpoint.
+    #[error("the parameter {path} has no name in the released checkpoint")]
+    NoName {
+        /// Path in the module.
+        path: String,
+    },
+}
+
+/// Why a batch doesn't fit the model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The tokens don't form equal, non-empty rows.
+    #[error("{tokens} tokens don't form {batch} equal rows of at least one token")]
+    Rows {
+        /// Number of rows.
+        batch: usize,
+        /// Number of tokens.
+        tokens: usize,
+    },
+    /// The mask or the positions don't cover the tokens.
+    #[error("the mask and the positions should cover {expected} tokens, the mask covers {found}")]
+    MaskLength {
+        /// Number of tokens.
+        expected: usize,
+        /// Length of the mask.
+        found: usize,
+    },
+    /// The sequence is longer than the model or the cache allows.
+    #[error("{found} positions are too many, at most {limit} fit")]
+    TooLong {
+        /// Positions asked for.
+        found: usize,
+        /// Positions possible.
+        limit: usize,
+    },
+    /// A text id is not in the vocabulary.
+    #[error("token {place} has the id {id}, the vocabulary has {vocabulary}")]
+    Token {
+        /// Place in the batch, row by row.
+        place: usize,
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// There are not as many rows of codes as places for them.
+    #[error("{expected} rows of codes expected, {found} found")]
+    CodeRows {
+        /// Audio positions.
+        expected: usize,
+        /// Rows of codes.
+        found: usize,
+    },
+    /// A code is not in the codec vocabulary.
+    #[error("the code {code} of frame {frame}, channel {channel} is not below {vocabulary}")]
+    Code {
+        /// Frame in the batch.
+        frame: usize,
+        /// Channel.
+        channel: usize,
+        /// The code.
+        code: u32,
+        /// Size of the codec vocabulary.
+        vocabulary: usize,
+    },
+}
+
+/// Why a generation can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerationError {
+    /// The least number of frames exceeds the largest.
+    #[error("at least {min} frames and at most {max} contradict each other")]
+    MinAboveMax {
+        /// Least number of frames.
+        min: usize,
+        /// Largest number of frames.
+        max: usize,
+    },
+    /// The device gave no logits in f32.
+    #[error("the logits can't be read as f32")]
+    Logits,
+}
+
+/// Why a request can't be served.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A length is no length.
+    #[error("{setting} is {seconds} s, a finite number of seconds from 0 was expected")]
+    Seconds {
+        /// Which length.
+        setting: &'static str,
+        /// Its value in seconds.
+        seconds: f64,
+    },
+    /// The least length exceeds the largest.
+    #[error("lengths from {min} s to {max} s are impossible")]
+    MinAboveMax {
+        /// Least length in seconds.
+        min: f64,
+        /// Largest length in seconds.
+        max: f64,
+    },
+    /// The reference voice is too long.
+    #[error("the reference voice lasts {seconds:.1} s, at most {limit} s are possible")]
+    VoiceTooLong {
+        /// Its length in seconds.
+        seconds: f64,
+        /// Largest possible length in seconds.
+        limit: f64,
+    },
+    /// The reference voice can't be heard.
+    #[error("the reference voice is silent for all of its {seconds:.1} s")]
+    VoiceSilent {
+        /// Its length in seconds.
+        seconds: f64,
+    },
+    /// Model, tokenizer and codec don't belong together.
+    #[error("{what}: the model has {model}, what goes with it has {other}")]
+    Mismatch {
+        /// What differs.
+        what: &'static str,
+        /// The model's number.
+        model: usize,
+        /// The tokenizer's or the codec's number.
+        other: usize,
+    },
+    /// There is no codec beside the model.
+    #[error("{}: neither dac/ nor weights_16khz.pth is there; name the codec's weights", folder.display())]
+    NoCodec {
+        /// The model folder.
+        folder: PathBuf,
+    },
+    /// The folder to write holds something.
+    #[error("{}: the folder exists and is not empty", folder.display())]
+    FolderInUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+}

@@ -1,0 +1,230 @@
+//! A randomly initialised model folder in the released layout, for tests and as a place to start.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use dac_codec::{DacCodec, DacConfig};
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde_json::json;
+
+use crate::{
+    config::UniMoeConfig,
+    error::{RequestError, UniMoeError, WeightsError},
+    random::RandomWeights,
+    shards::INDEX_FILE,
+    tokenizer::Tokenizer,
+    weights::{ReleasedParameter, released_parameters},
+};
+
+/// Largest size of a shard in bytes.
+const SHARD_BYTES: usize = 4 << 30;
+
+/// Sizes of a model to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// About 2 M parameters: for tests.
+    Tiny,
+    /// About 60 M parameters.
+    Small,
+    /// The published sizes, 7.1 B parameters with the vision tower, which is not written yet.
+    Released,
+}
+
+impl Preset {
+    /// The model.
+    pub fn config(self) -> UniMoeConfig {
+        match self {
+            Self::Tiny => UniMoeConfig::tiny(),
+            Self::Small => UniMoeConfig::small(),
+            Self::Released => UniMoeConfig::released(),
+        }
+    }
+
+    /// The codec that goes with it: 12 codebooks of 1024 codes at 16 kHz.
+    pub fn codec(self) -> DacConfig {
+        let (encoder, latent, decoder) = match self {
+            Self::Tiny => (4, 32, 64),
+            Self::Small => (16, 128, 256),
+            Self::Released => return DacConfig::dac_16khz(),
+        };
+        DacConfig::dac_16khz()
+            .with_encoder_dim(encoder)
+            .with_latent_dim(latent)
+            .with_decoder_dim(decoder)
+    }
+}
+
+/// Writes a randomly initialised model folder with a tokenizer, and a codec in `dac/`.
+///
+/// The folder must not exist yet, or be empty; it appears whole or not at all. The vocabulary is
+/// byte-level. The same preset and seed give the same files.
+///
+/// # Errors
+///
+/// A [`UniMoeError`] where `folder` holds something, or a file can't be written.
+///
+/// ```
+/// use unimoe_model::{Preset, UniMoeConfig, init_model_folder};
+///
+/// let parent = tempfile::tempdir()?;
+/// let folder = parent.path().join("model");
+/// init_model_folder(Preset::Tiny, 1, &folder, &burn::tensor::Device::flex())?;
+/// let config = UniMoeConfig::load(&folder.join("config.json"))?;
+/// assert_eq!(config, UniMoeConfig::tiny());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn init_model_folder(
+    preset: Preset,
+    seed: u64,
+    folder: &Path,
+    device: &Device,
+) -> Result<(), UniMoeError> {
+    let io = |source| WeightsError::Io {
+        path: folder.to_path_buf(),
+        source,
+    };
+    if folder.exists() {
+        // Removing succeeds on an empty folder alone.
+        fs::remove_dir(folder).map_err(|_| RequestError::FolderInUse {
+            folder: folder.to_path_buf(),
+        })?;
+    }
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(io)?;
+    let beside = tempfile::Builder::new()
+        .prefix(".unimoe-init-")
+        .tempdir_in(parent)
+        .map_err(io)?;
+    let config = preset.config();
+    write_weights(&config, seed, beside.path(), device)?;
+    Tokenizer::write_byte_level(beside.path(), config.codec.placeholder)?;
+    DacCodec::random(&preset.codec(), seed, device)?.save(beside.path().join("dac"))?;
+    make_readable(beside.path()).map_err(io)?;
+    fs::rename(beside.path(), folder).map_err(io)?;
+    // The folder has moved: there is nothing left to remove.
+    let _: PathBuf = beside.keep();
+    Ok(())
+}
+
+/// Temporary folders are private to their owner; a model folder is like any other.
+#[cfg(unix)]
+fn make_readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Writes `config.json`, the weights in shards and their index to `folder`, which must exist.
+///
+/// Parameters are random from `seed`, in bf16. The memory in use is one tensor.
+///
+/// # Errors
+///
+/// [`WeightsError::Io`] where a file can't be written.
+pub(crate) fn write_weights(
+    config: &UniMoeConfig,
+    seed: u64,
+    folder: &Path,
+    device: &Device,
+) -> Result<(), WeightsError> {
+    let parameters = released_parameters(config.init(device));
+    let shards = divide(parameters);
+    let random = RandomWeights { seed };
+    let mut weight_map = serde_json::Map::new();
+    let mut total = 0;
+    for (index, shard) in shards.iter().enumerate() {
+        let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
+        let path = folder.join(&name);
+        write_shard(&path, shard, random)?;
+        for parameter in shard {
+            weight_map.insert(parameter.name.clone(), json!(name));
+            total += bytes(parameter);
+        }
+    }
+    let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+    write_json(&folder.join(INDEX_FILE), &index)?;
+    write_json(&folder.join("config.json"), &config.to_released())
+}
+
+fn bytes(parameter: &ReleasedParameter) -> usize {
+    parameter.shape.iter().product::<usize>() * RandomWeights::DTYPE.bitsize() / 8
+}
+
+/// Divides the parameters into shards of at most [`SHARD_BYTES`], in order.
+fn divide(parameters: Vec<ReleasedParameter>) -> Vec<Vec<ReleasedParameter>> {
+    let mut shards: Vec<Vec<ReleasedParameter>> = Vec::new();
+    let mut room = 0;
+    for parameter in parameters {
+        let size = bytes(&parameter);
+        match shards.last_mut() {
+            Some(shard) if size <= room => {
+                room -= size;
+                shard.push(parameter);
+            }
+            _ => {
+                room = SHARD_BYTES.saturating_sub(size);
+                shards.push(vec![parameter]);
+            }
+        }
+    }
+    shards
+}
+
+fn write_shard(
+    path: &Path,
+    shard: &[ReleasedParameter],
+    random: RandomWeights,
+) -> Result<(), WeightsError> {
+    let io = |source| WeightsError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut start = 0;
+    let infos = shard
+        .iter()
+        .map(|parameter| {
+            let end = start + bytes(parameter);
+            let info = TensorInfo {
+                dtype: RandomWeights::DTYPE,
+                shape: parameter.shape.clone(),
+                data_offsets: (start, end),
+            };
+            start = end;
+            (parameter.name.clone(), info)
+        })
+        .collect();
+    let metadata = Metadata::new(None, infos).map_err(|error| io(std::io::Error::other(error)))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| io(error.into()))?;
+    // The format wants the data to begin at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = BufWriter::new(File::create(path).map_err(io)?);
+    let length = (header.len() as u64).to_le_bytes();
+    file.write_all(&length).map_err(io)?;
+    file.write_all(&header).map_err(io)?;
+    for parameter in shard {
+        let values = random.bytes(&parameter.name, &parameter.shape);
+        file.write_all(&values).map_err(io)?;
+    }
+    file.flush().map_err(io)
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), WeightsError> {
+    let io = |source| WeightsError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let text = serde_json::to_string_pretty(value).map_err(|error| io(error.into()))?;
+    fs::write(path, text + "\n").map_err(io)
+}

@@ -1,0 +1,474 @@
+//! The whole model: embeddings, decoder and heads, for training and for decoding step by step.
+//!
+//! Axes: `B` rows, `S` positions, `P` audio positions, `K` codec channels, `V` codec vocabulary,
+//! `D` model width.
+
+use std::path::Path;
+
+use burn::{
+    module::Module,
+    nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
+    tensor::{Bool, DType, Device, Int, Tensor, TensorData},
+};
+use moe_router::{Routing, RoutingContext, RoutingNoise};
+
+use crate::{
+    attention::CausalMask,
+    cache::{KvCache, KvCacheShape},
+    config::UniMoeConfig,
+    decoder::{Decoder, DecoderContext},
+    embedding::{CodecEmbedding, CodecEmbeddingConfig, merge},
+    error::{InputError, UniMoeError, WeightsError},
+    head::{CodecHead, CodecHeadConfig},
+    mrope::{MultimodalRope, MultimodalRopeConfig, Positions},
+    random::RandomWeights,
+    shards::Shards,
+    weights::{self, Source},
+};
+
+/// UniMoE-Audio: text and codes in, codes out.
+#[derive(Module, Debug)]
+pub struct UniMoe {
+    /// Text embedding, `[vocabulary, D]`.
+    pub text_embedding: Embedding,
+    /// Codec embedding, one table per channel.
+    pub codec_embedding: CodecEmbedding,
+    /// The layers.
+    pub decoder: Decoder,
+    /// Logits of codes.
+    pub codec_head: CodecHead,
+    /// Logits of text, `[D, vocabulary]`; `None` where the model only generates audio.
+    pub text_head: Option<Linear>,
+    #[module(skip)]
+    config: UniMoeConfig,
+    #[module(skip)]
+    rope: MultimodalRope,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// Type to keep parameters in: `F32`, `F16` or `BF16`. Default: `F32`
+    pub dtype: DType,
+    /// Whether a tensor that the model has no place for is an error. Default: `true`
+    pub strict: bool,
+    /// Whether to load the text head, which generating audio doesn't need. Default: `false`
+    pub text_head: bool,
+}
+
+/// A batch of sequences, on the host.
+#[derive(Debug, Clone, Default)]
+pub struct ModelInput {
+    /// Number of rows `B`.
+    pub batch: usize,
+    /// Text ids `[B, S]` in row-major order; the placeholder id where a row of codes goes.
+    pub ids: Vec<u32>,
+    /// `true` where a token is not padding, `[B, S]`.
+    pub real: Vec<bool>,
+    /// Codes `[P, K]` of the audio positions of all rows, in order.
+    pub codes: Vec<u32>,
+    /// Positions for the rotary embedding; `None` for those of text.
+    pub positions: Option<Positions>,
+    /// Seed of the routers' training noise; `None` in evaluation.
+    pub training_seed: Option<u64>,
+}
+
+/// What a full pass returns.
+#[derive(Debug, Clone)]
+pub struct ModelOutput {
+    /// Normed output of the last layer, `[B, S, D]`.
+    pub hidden: Tensor<3>,
+    /// The routing decision of each layer.
+    pub routings: Vec<Routing>,
+}
+
+/// Where a batch stands while it is decoded step by step. Owned by the caller.
+#[derive(Debug)]
+pub struct DecodeState {
+    cache: KvCache,
+    /// For each row, `true` where a cached position is not padding.
+    real: Vec<Vec<bool>>,
+    /// The rotary position of each row's next token.
+    next: Vec<i64>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            dtype: DType::F32,
+            strict: true,
+            text_head: false,
+        }
+    }
+}
+
+impl UniMoeConfig {
+    /// Initializes a [`UniMoe`] with Burn's own random numbers; nothing is allocated until it is used.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the numbers don't make a model. [`UniMoeConfig::load`] has checked those of a file.
+    pub fn init(&self, device: &Device) -> UniMoe {
+        let (text, codec) = (&self.text, &self.codec);
+        let (d_model, channels, codes) = (text.d_model, codec.n_channels, codec.vocab_size);
+        UniMoe {
+            text_embedding: EmbeddingConfig::new(text.vocab_size, d_model).init(device),
+            codec_embedding: CodecEmbeddingConfig::new(channels, codes, d_model).init(device),
+            decoder: self.decoder().init(device),
+            codec_head: CodecHeadConfig::new(d_model, channels, codes).init(device),
+            text_head: Some(
+                LinearConfig::new(d_model, text.vocab_size)
+                    .with_bias(false)
+                    .init(device),
+            ),
+            config: self.clone(),
+            rope: MultimodalRopeConfig::new(text.d_head, text.rope_sections)
+                .with_theta(text.rope_theta)
+                .init(),
+        }
+    }
+}
+
+impl UniMoe {
+    /// Loads `config.json` and the weights of a model folder, tensor by tensor, to `device`.
+    ///
+    /// The memory in use is the loaded size and one tensor.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`](crate::ConfigError) or [`WeightsError`] that names the file, the tensor, what
+    /// was expected and what was found.
+    pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, UniMoeError> {
+        let config = UniMoeConfig::load(&folder.join("config.json"))?;
+        let shards = Shards::open(folder)?;
+        Ok(Self::with_source(
+            &config,
+            &Source::Files(&shards),
+            options,
+            device,
+        )?)
+    }
+
+    /// A model with random parameters from `seed`: equal to the one that
+    /// [`init_model_folder`](crate::init_model_folder) writes for the same seed.
+    ///
+    /// # Errors
+    ///
+    /// A [`WeightsError`] where a parameter can't be kept in the wanted type.
+    pub fn random(
+        config: &UniMoeConfig,
+        seed: u64,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
+        let source = Source::Random(RandomWeights { seed });
+        Self::with_source(config, &source, options, device)
+    }
+
+    fn with_source(
+        config: &UniMoeConfig,
+        source: &Source<'_>,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, WeightsError> {
+        let mut model = config.init(device);
+        if !options.text_head {
+            model.text_head = None;
+        }
+        weights::load(model, source, options.dtype, device, options.strict)
+    }
+
+    /// The structure of the model.
+    pub fn config(&self) -> &UniMoeConfig {
+        &self.config
+    }
+
+    /// Embeds and runs a batch without a cache.
+    ///
+    /// # Shapes
+    ///
+    /// - output: [`ModelOutput`] over `[B, S, D]`
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`] where lengths, ids or codes don't fit each other or the model.
+    pub fn forward(&self, input: &ModelInput) -> Result<ModelOutput, InputError> {
+        self.run(input, None)
+    }
+
+    /// Runs a batch into a new cache with room for `capacity` positions in all.
+    ///
+    /// Returns the state to decode from and the hidden states `[B, S, D]`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`forward`](Self::forward), and where the positions exceed `capacity` or `capacity` the
+    /// model's limit.
+    pub fn prefill(
+        &self,
+        input: &ModelInput,
+        capacity: usize,
+    ) -> Result<(DecodeState, Tensor<3>), InputError> {
+        input.check(&self.config)?;
+        let text = &self.config.text;
+        if capacity > text.max_positions {
+            return Err(InputError::TooLong {
+                found: capacity,
+                limit: text.max_positions,
+            });
+        }
+        let weight = self.text_embedding.weight.val();
+        let shape = KvCacheShape {
+            n_layers: text.n_layers,
+            batch: input.batch,
+            n_kv_heads: text.n_kv_heads,
+            capacity,
+            d_head: text.d_head,
+        };
+        let mut state = DecodeState {
+            cache: KvCache::new(shape, weight.dtype(), &weight.device()),
+            real: vec![Vec::new(); input.batch],
+            next: vec![0; input.batch],
+        };
+        let hidden = self.extend(input, &mut state)?;
+        Ok((state, hidden))
+    }
+
+    /// Runs more tokens of each sequence of `state`, as if they had followed in the prompt.
+    ///
+    /// # Shapes
+    ///
+    /// - output: hidden states `[B, S, D]`
+    ///
+    /// # Errors
+    ///
+    /// As for [`forward`](Self::forward), and where the batch is another one or the cache is full.
+    pub fn extend(
+        &self,
+        input: &ModelInput,
+        state: &mut DecodeState,
+    ) -> Result<Tensor<3>, InputError> {
+        let length = input.check(&self.config)?;
+        if input.batch != state.next.len() {
+            return Err(InputError::Rows {
+                batch: state.next.len(),
+                tokens: input.ids.len(),
+            });
+        }
+        let output = self.run(input, Some(state))?;
+        debug_assert_eq!(output.hidden.dims()[1], length);
+        Ok(output.hidden)
+    }
+
+    /// Feeds one row of codes to each sequence of `state`.
+    ///
+    /// # Shapes
+    ///
+    /// - codes: `[B, K]` in row-major order
+    /// - output: hidden states `[B, 1, D]`
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`] where the codes don't fit the model or the cache is full.
+    pub fn step(&self, codes: &[u32], state: &mut DecodeState) -> Result<Tensor<3>, InputError> {
+        let batch = state.next.len();
+        let channels = self.config.codec.n_channels;
+        if codes.len() != batch * channels {
+            return Err(InputError::CodeRows {
+                expected: batch,
+                found: codes.len().checked_div(channels).unwrap_or(0),
+            });
+        }
+        check_codes(codes, &self.config)?;
+        let positions = Positions::step(&state.next);
+        let embedded = self.embed_codes(codes).unsqueeze_dim::<3>(1);
+        let real = vec![true; batch];
+        let output = self.decode(
+            embedded,
+            &positions,
+            &real,
+            RoutingContext::new(),
+            Some(state),
+        )?;
+        Ok(output.hidden)
+    }
+
+    /// Logits of the codec channels.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[B, S, D]`
+    /// - output: `[B, S, K, V]`
+    pub fn codec_logits(&self, hidden: Tensor<3>) -> Tensor<4> {
+        self.codec_head.forward(hidden)
+    }
+
+    /// Logits of the text, where the model has its text head.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[B, S, D]`
+    /// - output: `[B, S, vocabulary]`
+    pub fn text_logits(&self, hidden: Tensor<3>) -> Option<Tensor<3>> {
+        Some(self.text_head.as_ref()?.forward(hidden))
+    }
+
+    fn embed_codes(&self, codes: &[u32]) -> Tensor<2> {
+        let channels = self.config.codec.n_channels;
+        let values: Vec<i32> = codes.iter().map(|&code| code as i32).collect();
+        let shape = [codes.len() / channels, channels];
+        let device = self.text_embedding.weight.device();
+        let codes = Tensor::<2, Int>::from_data(TensorData::new(values, shape), &device);
+        self.codec_embedding.forward(codes)
+    }
+
+    fn run(
+        &self,
+        input: &ModelInput,
+        state: Option<&mut DecodeState>,
+    ) -> Result<ModelOutput, InputError> {
+        let length = input.check(&self.config)?;
+        let batch = input.batch;
+        let audio = (!input.codes.is_empty()).then(|| self.embed_codes(&input.codes));
+        let placeholder = self.config.codec.placeholder;
+        let embedded = merge(&self.text_embedding, &input.ids, batch, placeholder, audio);
+        let positions = match &input.positions {
+            None => {
+                let first = state.as_ref().map(|state| state.next.as_slice());
+                Positions::text(&input.real, batch).after(first.unwrap_or_default())
+            }
+            Some(positions) => positions.clone(),
+        };
+        let mut routing = RoutingContext::new();
+        if input.real.contains(&false) {
+            let real = TensorData::new(input.real.clone(), [batch, length]);
+            let real = Tensor::<2, Bool>::from_data(real, &embedded.device());
+            routing = routing.with_token_mask(real);
+        }
+        if let Some(seed) = input.training_seed {
+            routing = routing.with_noise(RoutingNoise::seeded(seed));
+        }
+        self.decode(embedded, &positions, &input.real, routing, state)
+    }
+
+    /// Runs embedded tokens through the decoder, behind what `state` holds.
+    fn decode(
+        &self,
+        embedded: Tensor<3>,
+        positions: &Positions,
+        real: &[bool],
+        routing: RoutingContext,
+        state: Option<&mut DecodeState>,
+    ) -> Result<ModelOutput, InputError> {
+        let [batch, length, _] = embedded.dims();
+        let device = embedded.device();
+        let rope = self.rope.table(positions, &device).cast(embedded.dtype());
+        let (mask, cache) = match state {
+            None => (CausalMask::new(real, batch, 0, &device), None),
+            Some(state) => {
+                let start = state.cache.length();
+                if start + length > state.cache.capacity() {
+                    return Err(InputError::TooLong {
+                        found: start + length,
+                        limit: state.cache.capacity(),
+                    });
+                }
+                state.append(positions, real);
+                let mask = CausalMask::new(&state.real.concat(), batch, start, &device);
+                (mask, Some(&mut state.cache))
+            }
+        };
+        let context = DecoderContext {
+            rope,
+            mask,
+            routing,
+        };
+        let output = self.decoder.forward(embedded, &context, cache);
+        Ok(ModelOutput {
+            hidden: output.hidden,
+            routings: output.routings,
+        })
+    }
+}
+
+impl DecodeState {
+    /// The keys and values so far.
+    pub fn cache(&self) -> &KvCache {
+        &self.cache
+    }
+
+    /// Notes new tokens of each row: which are real, and where the row goes on.
+    fn append(&mut self, positions: &Positions, real: &[bool]) {
+        let length = positions.length;
+        for (row, (known, next)) in self.real.iter_mut().zip(&mut self.next).enumerate() {
+            let tokens = row * length..(row + 1) * length;
+            known.extend(&real[tokens.clone()]);
+            let last = positions
+                .axes
+                .iter()
+                .flat_map(|axis| axis[tokens.clone()].iter().zip(&real[tokens.clone()]))
+                .filter(|(_, real)| **real)
+                .map(|(position, _)| position + 1);
+            *next = last.max().unwrap_or(*next).max(*next);
+        }
+    }
+}
+
+impl ModelInput {
+    /// Checks that everything fits together and returns the length `S`.
+    fn check(&self, config: &UniMoeConfig) -> Result<usize, InputError> {
+        let length = self.ids.len().checked_div(self.batch).unwrap_or(0);
+        if length == 0 || length * self.batch != self.ids.len() {
+            return Err(InputError::Rows {
+                batch: self.batch,
+                tokens: self.ids.len(),
+            });
+        }
+        let positions = self.positions.as_ref();
+        let fits = positions.is_none_or(|p| p.batch == self.batch && p.length == length);
+        if self.real.len() != self.ids.len() || !fits {
+            return Err(InputError::MaskLength {
+                expected: self.ids.len(),
+                found: self.real.len(),
+            });
+        }
+        if length > config.text.max_positions {
+            return Err(InputError::TooLong {
+                found: length,
+                limit: config.text.max_positions,
+            });
+        }
+        let vocabulary = config.text.vocab_size;
+        if let Some(place) = self.ids.iter().position(|&id| id as usize >= vocabulary) {
+            return Err(InputError::Token {
+                place,
+                id: self.ids[place],
+                vocabulary,
+            });
+        }
+        let placeholder = config.codec.placeholder;
+        let expected = self.ids.iter().filter(|&&id| id == placeholder).count();
+        let channels = config.codec.n_channels;
+        if self.codes.len() != expected * channels {
+            return Err(InputError::CodeRows {
+                expected,
+                found: self.codes.len() / channels,
+            });
+        }
+        check_codes(&self.codes, config)?;
+        Ok(length)
+    }
+}
+
+fn check_codes(codes: &[u32], config: &UniMoeConfig) -> Result<(), InputError> {
+    let vocabulary = config.codec.vocab_size;
+    match codes.iter().position(|&code| code as usize >= vocabulary) {
+        None => Ok(()),
+        Some(place) => Err(InputError::Code {
+            frame: place / config.codec.n_channels,
+            channel: place % config.codec.n_channels,
+            code: codes[place],
+            vocabulary,
+        }),
+    }
+}

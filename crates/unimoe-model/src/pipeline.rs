@@ -1,0 +1,370 @@
+//! From texts and a voice to sound. Start here: it calls the rest of the crate top to bottom.
+//!
+//! ```text
+//! request -> prompt -> tokens -> model -> delayed codes -> codes -> codec -> sound
+//!    voice -> codec -> codes -> delayed codes ^
+//! ```
+//!
+//! Axes: `B` batch, `K` codec channels, `T` frames, `L` samples.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use dac_codec::{AudioClip, DacCodec};
+
+use crate::{
+    delay::{CodeGrid, DelayPattern},
+    dtype::choose_dtype,
+    error::{PromptError, RequestError, UniMoeError},
+    generate::{Batching, GeneratedCodes, GenerationRequest, PromptRow, StopReason},
+    init::Preset,
+    model::{LoadOptions, UniMoe},
+    prompt::{Prompt, PromptText},
+    request::{MusicRequest, Request, SpeechRequest, Voice},
+    stream::{Progress, Session},
+    tokenizer::Tokenizer,
+};
+
+/// Frames that are encoded or decoded at a time: bounds the memory of long sounds.
+const CHUNK_FRAMES: usize = 500;
+
+/// A recording whose loudest sample stays below this is silence.
+const SILENCE: f32 = 1e-4;
+
+/// A model, its tokenizer and its codec on one device.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) model: UniMoe,
+    tokenizer: Tokenizer,
+    pub(crate) codec: DacCodec,
+    delay: DelayPattern,
+    device: Device,
+}
+
+/// How to load a [`Pipeline`].
+#[derive(Debug, Clone, Default)]
+pub struct PipelineOptions {
+    /// Type of the model's parameters; `None` takes what the device is fast at and what fits.
+    pub dtype: Option<DType>,
+    /// The codec's weights; `None` looks beside the model for `dac/` and `weights_16khz.pth`.
+    pub codec: Option<PathBuf>,
+    /// Whether to accept tensors that the model has no place for.
+    pub lenient: bool,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// Codes without delay, `[T, K]`.
+    pub codes: CodeGrid,
+    /// The sound, at least one second (the rest is silence), within -1 to 1.
+    pub audio: AudioClip,
+    /// The seed that was used.
+    pub seed: u64,
+    /// Why it ended.
+    pub stop: StopReason,
+}
+
+impl Pipeline {
+    /// Longest recording accepted as a reference voice, in seconds.
+    pub const MAX_VOICE_SECONDS: f64 = 60.0;
+
+    /// Loads a model folder and the codec beside it.
+    ///
+    /// # Errors
+    ///
+    /// A [`UniMoeError`] that names the file and what is wrong with it, also where model, tokenizer and
+    /// codec don't belong together.
+    pub fn load(
+        folder: &Path,
+        options: &PipelineOptions,
+        device: &Device,
+    ) -> Result<Self, UniMoeError> {
+        let codec_path = match &options.codec {
+            Some(path) => path.clone(),
+            None => find_codec(folder)?,
+        };
+        let config = crate::config::UniMoeConfig::load(&folder.join("config.json"))?;
+        let tokenizer = Tokenizer::from_dir(folder)?;
+        let codec = DacCodec::load(codec_path, device)?;
+        let load = LoadOptions {
+            dtype: options
+                .dtype
+                .unwrap_or_else(|| choose_dtype(&config, device)),
+            strict: !options.lenient,
+            text_head: false,
+        };
+        let model = UniMoe::load(folder, load, device)?;
+        Self::new(model, tokenizer, codec, device)
+    }
+
+    /// An untrained model in memory: makes noise, and equals the folder that
+    /// [`init_model_folder`](crate::init_model_folder) writes for the same preset and seed.
+    ///
+    /// # Errors
+    ///
+    /// A [`UniMoeError`] where the parameters can't be kept in the wanted type.
+    pub fn untrained(
+        preset: Preset,
+        seed: u64,
+        dtype: Option<DType>,
+        device: &Device,
+    ) -> Result<Self, UniMoeError> {
+        let config = preset.config();
+        let load = LoadOptions {
+            dtype: dtype.unwrap_or_else(|| choose_dtype(&config, device)),
+            ..LoadOptions::default()
+        };
+        let model = UniMoe::random(&config, seed, load, device)?;
+        let tokenizer = Tokenizer::byte_level(config.codec.placeholder)?;
+        let codec = DacCodec::random(&preset.codec(), seed, device)?;
+        Self::new(model, tokenizer, codec, device)
+    }
+
+    /// Puts loaded parts together.
+    ///
+    /// # Errors
+    ///
+    /// A [`RequestError::Mismatch`] where they don't belong together.
+    pub fn new(
+        model: UniMoe,
+        tokenizer: Tokenizer,
+        codec: DacCodec,
+        device: &Device,
+    ) -> Result<Self, UniMoeError> {
+        let (config, sound) = (model.config(), codec.config());
+        let check = |what, model: usize, other: usize| {
+            if model == other {
+                return Ok(());
+            }
+            Err(RequestError::Mismatch { what, model, other })
+        };
+        check("codec channels", config.codec.n_channels, sound.n_codebooks)?;
+        check(
+            "codes of a channel",
+            config.codec.eos as usize,
+            sound.codebook_size,
+        )?;
+        let placeholder = tokenizer.token_id("<|AUDIO_PLACEHOLDER|>");
+        check(
+            "the id of <|AUDIO_PLACEHOLDER|>",
+            config.codec.placeholder as usize,
+            placeholder.map_or(usize::MAX, |id| id as usize),
+        )?;
+        let delay = DelayPattern::new(config.codec.delay_pattern.clone())?;
+        Ok(Self {
+            model,
+            tokenizer,
+            codec,
+            delay,
+            device: device.clone(),
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &UniMoe {
+        &self.model
+    }
+
+    /// The codec.
+    pub fn codec(&self) -> &DacCodec {
+        &self.codec
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Samples per second of what is generated.
+    pub fn sample_rate(&self) -> u32 {
+        self.codec.config().sample_rate as u32
+    }
+
+    /// Speaks; one batch. `progress` is called after every step and may stop the work.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate).
+    pub fn speech(
+        &self,
+        requests: &[SpeechRequest],
+        progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, UniMoeError> {
+        let requests: Vec<Request> = requests.iter().cloned().map(Request::Speech).collect();
+        self.generate(&requests, Batching::default(), progress)
+    }
+
+    /// Makes music; one batch. `progress` is called after every step and may stop the work.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate).
+    pub fn music(
+        &self,
+        requests: &[MusicRequest],
+        progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, UniMoeError> {
+        let requests: Vec<Request> = requests.iter().cloned().map(Request::Music).collect();
+        self.generate(&requests, Batching::default(), progress)
+    }
+
+    /// Generates a batch of any requests and decodes it.
+    ///
+    /// Where `progress` breaks off, each result holds what was complete by then and says
+    /// [`StopReason::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// A [`UniMoeError`] where a request is unusable (a blank text, a silent or too long voice, a setting
+    /// out of range, a prompt longer than the model's positions) or the model gives no finite logits.
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        batching: Batching,
+        mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, UniMoeError> {
+        let mut session = self.start(requests, batching)?;
+        while session.step()?.is_some() {
+            if progress(&session.progress()).is_break() {
+                break;
+            }
+        }
+        session.finish()
+    }
+
+    /// Starts a batch that the caller steps through; see [`Session`] for sound while it grows.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate).
+    pub fn start(
+        &self,
+        requests: &[Request],
+        batching: Batching,
+    ) -> Result<Session<'_>, UniMoeError> {
+        let requests: Vec<GenerationRequest> = requests
+            .iter()
+            .map(|request| self.prepare(request))
+            .collect::<Result<_, _>>()?;
+        Session::start(self, &requests, batching)
+    }
+
+    /// Encodes a recording as a reference voice: `[T, K]`.
+    ///
+    /// # Errors
+    ///
+    /// A [`RequestError`] where it is empty, silent, or longer than
+    /// [`MAX_VOICE_SECONDS`](Self::MAX_VOICE_SECONDS).
+    pub fn encode_voice(&self, clip: &AudioClip) -> Result<CodeGrid, UniMoeError> {
+        let seconds = clip.seconds();
+        if seconds > Self::MAX_VOICE_SECONDS {
+            let limit = Self::MAX_VOICE_SECONDS;
+            return Err(RequestError::VoiceTooLong { seconds, limit }.into());
+        }
+        if clip.samples.iter().all(|sample| sample.abs() < SILENCE) {
+            return Err(RequestError::VoiceSilent { seconds }.into());
+        }
+        let clip = clip.resampled(self.sample_rate())?;
+        let audio = clip.to_tensor(&self.device);
+        let mut frames = Vec::new();
+        for codes in self.codec.encode_chunks([audio], None, CHUNK_FRAMES) {
+            // The codec has [B, K, T], the model [T, K].
+            let codes = codes?.swap_dims(1, 2).into_data_dtype(DType::I32);
+            let codes = codes.iter::<i32>().map(|code| code as u32);
+            frames.extend(codes);
+        }
+        Ok(CodeGrid::new(self.codec.config().n_codebooks, frames)?)
+    }
+
+    /// Decodes codes `[T, K]` to sound.
+    ///
+    /// # Errors
+    ///
+    /// A [`UniMoeError`] where the codes are not the codec's.
+    pub fn decode(&self, codes: &CodeGrid) -> Result<AudioClip, UniMoeError> {
+        let mut samples = Vec::new();
+        if codes.n_frames() > 0 {
+            let codes = self.codes_tensor(codes.as_slice());
+            for audio in self.codec.decode_chunks([codes], CHUNK_FRAMES) {
+                samples.extend(audio?.into_data().iter::<f32>());
+            }
+        }
+        Ok(AudioClip {
+            samples,
+            sample_rate: self.sample_rate(),
+        })
+    }
+
+    /// Codes `[T, K]` of one sound for the codec, `[1, K, T]`.
+    pub(crate) fn codes_tensor(&self, codes: &[u32]) -> Tensor<3, Int> {
+        let channels = self.codec.config().n_codebooks;
+        let values: Vec<i32> = codes.iter().map(|&code| code as i32).collect();
+        let shape = [1, codes.len() / channels, channels];
+        Tensor::<3, Int>::from_data(TensorData::new(values, shape), &self.device).swap_dims(1, 2)
+    }
+
+    /// The sound of what was generated, padded to a second.
+    pub(crate) fn render(
+        &self,
+        generated: GeneratedCodes,
+        seed: u64,
+    ) -> Result<Generated, UniMoeError> {
+        let mut audio = self.decode(&generated.codes)?;
+        let second = audio.sample_rate as usize;
+        if audio.samples.len() < second {
+            audio.samples.resize(second, 0.0);
+        }
+        Ok(Generated {
+            codes: generated.codes,
+            audio,
+            seed,
+            stop: generated.stop,
+        })
+    }
+
+    /// Turns a request into rows of ids and codes.
+    fn prepare(&self, request: &Request) -> Result<GenerationRequest, UniMoeError> {
+        let frame_rate = self.codec.config().frame_rate();
+        let (prompt, codes, options) = match request {
+            Request::Music(music) => (Prompt::music(&music.caption)?, Vec::new(), music.options),
+            Request::Speech(speech) => {
+                let voice = match &speech.voice {
+                    Voice::Clip(clip) => &self.encode_voice(clip)?,
+                    Voice::Codes(codes) => codes,
+                };
+                let special = self.model.config().codec.special();
+                let delayed = self.delay.delay_reference(voice, special)?;
+                let rows = delayed.n_frames();
+                let prompt = Prompt::speech(&speech.text, &speech.voice_text, rows)?;
+                (prompt, delayed.into_codes(), speech.options)
+            }
+        };
+        let options = options.in_frames(frame_rate)?;
+        let row = |text: &PromptText| {
+            Ok::<_, PromptError>(PromptRow {
+                ids: text.encode(&self.tokenizer)?,
+                codes: codes.clone(),
+            })
+        };
+        Ok(GenerationRequest {
+            conditional: row(prompt.conditional())?,
+            unconditional: row(prompt.unconditional())?,
+            options,
+        })
+    }
+}
+
+/// The codec beside a model.
+fn find_codec(folder: &Path) -> Result<PathBuf, RequestError> {
+    ["dac", "weights_16khz.pth"]
+        .into_iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| RequestError::NoCodec {
+            folder: folder.to_path_buf(),
+        })
+}
