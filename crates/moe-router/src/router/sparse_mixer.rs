@@ -3,7 +3,7 @@
 //! UniMoE-Audio's published code; the gradient follows GRIN (arXiv:2409.12136).
 //! Axes: `K` rounds, `T` tokens, `E` experts of the pool.
 
-use burn::tensor::{Tensor, TensorData, activation::softmax};
+use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
 use super::{Choice, ExpertCount, PoolLogits, Router, mask_logits, top_p::released_count};
 use crate::{RoutingNoise, context::PickNoise, mask::ExpertMask};
@@ -92,12 +92,10 @@ impl Router for SparseMixer {
 
     fn weights(&self, logits: Tensor<2>, choice: &Choice, visits: &ExpertMask) -> Tensor<2> {
         let device = logits.device();
-        let raw = match &choice.mixing {
-            // Every raw weight is 1, and a softmax over one candidate has no gradient.
-            None => choice.visits.to_float_tensor(&device),
-            Some(mixing) => mixing.raw_weights(logits),
+        let Some(mixing) = &choice.mixing else {
+            return equal_weights(&choice.visits, visits, &device);
         };
-        let weights = normalize(raw);
+        let weights = normalize(mixing.raw_weights(logits));
         if *visits == choice.visits {
             weights
         } else {
@@ -199,6 +197,22 @@ impl Mixing {
     }
 }
 
+/// The weights where every raw weight is 1: a softmax over one candidate has no gradient, so they are
+/// constants, and the device computes nothing.
+fn equal_weights(chosen: &ExpertMask, visits: &ExpertMask, device: &Device) -> Tensor<2> {
+    let (tokens, experts) = (visits.tokens(), visits.experts());
+    let mut weights = Vec::with_capacity(tokens * experts);
+    for token in 0..tokens {
+        let mut weight = 1.0 / (chosen.count_row(token) as f32 + SUM_EPS);
+        if visits.row(token) != chosen.row(token) {
+            weight /= visits.count_row(token) as f32 * weight + SUM_EPS;
+        }
+        let visits = visits.row(token).iter();
+        weights.extend(visits.map(|&visits| if visits { weight } else { 0.0 }));
+    }
+    Tensor::from_data(TensorData::new(weights, [tokens, experts]), device)
+}
+
 /// `w / (sum(w) + 1e-6)`, as the release divides.
 fn normalize(weights: Tensor<2>) -> Tensor<2> {
     let sum = weights.clone().sum_dim(1).add_scalar(SUM_EPS);
@@ -219,7 +233,6 @@ fn argmax(values: &[f32], allowed: impl Fn(usize) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn mixer(k: usize, jitter_eps: f64) -> SparseMixer {
         SparseMixer {
@@ -265,5 +278,29 @@ mod tests {
             (found[0] - 1.0).abs() < 1e-5 && found[1] == 0.0,
             "{found:?}"
         );
+    }
+
+    /// Softmax of two equal logits is 1/2; the second round has one candidate, of raw weight 1.
+    #[test]
+    fn a_drawn_expert_off_the_maximum_weighs_a_third_unless_its_noise_is_high() {
+        let device = Device::flex();
+        let mixer = SparseMixer {
+            differentiable: true,
+            ..mixer(2, 0.5)
+        };
+        let row = [1.0, 1.0];
+        for (uniform, raw) in [(0.5, 0.5 * 0.3333), (0.76, 0.5)] {
+            // Noise that makes the second expert win the first round.
+            let gumbel = Tensor::from_data([[[0.0, 5.0]], [[0.0, 0.0]]], &device);
+            let uniform = Tensor::from_data([[uniform], [0.0]], &device);
+            let noise = RoutingNoise::given(gumbel, uniform);
+            let choice = mixer.choose(&PoolLogits::new(&row, 2, 2), Some(&noise));
+            let logits = Tensor::from_data([row], &device);
+            let weights = mixer.weights(logits, &choice, &choice.visits);
+            let found: Vec<f32> = weights.into_data().try_into_vec().expect("f32");
+            for (found, expected) in found.iter().zip([1.0 / (1.0 + raw), raw / (1.0 + raw)]) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
     }
 }
