@@ -51,7 +51,6 @@ fn main() -> Result<(), MoeConfigError> {
     let experts = linears.map(|linear| SquaredRelu { linear }).collect();
     let moe =
         DynamicCapacityMoe::from_parts(&config, gate, Gating::TopK { k: 2 }, experts, vec![])?;
-
     let output = moe.forward(normal([5, 16]).unsqueeze(), RoutingContext::new());
     let loss = output.hidden.mean() + Importance.loss(&output.routing, None);
     let gradient = moe.gate.directions.val().grad(&loss.backward());

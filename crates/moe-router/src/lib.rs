@@ -29,6 +29,7 @@
 //! - a token that capacity leaves with nothing gets zeros, not NaN;
 //! - weights are zero where the mask excludes an expert (there they may stay, but are never used);
 //! - the experts never see the input jitter (there they do in f32, not in bf16);
+//! - the gate always computes in f32 (there in evaluation in the model's dtype);
 //! - noise is drawn per token, not per group of tokens with the same number of experts.
 
 mod balance;
