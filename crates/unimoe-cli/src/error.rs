@@ -9,6 +9,9 @@ use std::{
 
 use unimoe_model::DeviceError;
 
+/// Exit code of a command line that says nothing sensible.
+pub const USAGE: u8 = 2;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -98,7 +101,7 @@ impl CliError {
     pub fn code(&self) -> u8 {
         match self {
             Self::Work { .. } => 1,
-            Self::Argument { .. } => 2,
+            Self::Argument { .. } => USAGE,
             Self::Input { .. } => 3,
             Self::Device(_) => 4,
             Self::Output { .. } | Self::Stdout(_) => 5,
@@ -133,6 +136,12 @@ pub fn chain(error: &dyn Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The first paragraph of an argument parser's message, on one line.
+pub fn usage_line(message: &str) -> String {
+    let lines = message.lines().take_while(|line| !line.is_empty());
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +161,12 @@ mod tests {
             source: io::Error::other("c"),
         });
         assert_eq!(chain(&error), "cannot do it: b: c");
+    }
+
+    #[test]
+    fn a_usage_message_is_cut_to_one_line() {
+        let message = "error: missing:\n  <TEXT>\n  --voice <FILE>\n\nUsage: unimoe";
+        assert_eq!(usage_line(message), "error: missing: <TEXT> --voice <FILE>");
     }
 
     #[test]

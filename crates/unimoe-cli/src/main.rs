@@ -15,7 +15,17 @@ mod progress;
 mod report;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && !error.to_string().starts_with("error:") => {
+            error.exit()
+        }
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", error::usage_line(&error.to_string()));
+            return ExitCode::from(error::USAGE);
+        }
+        Err(help) => help.exit(),
+    };
     match commands::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,

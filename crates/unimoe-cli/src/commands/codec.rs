@@ -113,10 +113,7 @@ fn names(inputs: &[PathBuf]) -> Result<Vec<String>, CliError> {
 
 fn load(path: Option<&Path>, device: &Device) -> Result<DacCodec, CliError> {
     match path {
-        Some(path) => {
-            let unusable = CliError::input(format!("the codec {}", path.display()));
-            DacCodec::load(weights(path), device).map_err(unusable)
-        }
+        Some(path) => DacCodec::load(weights(path), device).map_err(CliError::input("the codec")),
         None => {
             eprintln!(
                 "note: without --model a tiny built-in codec runs, which is untrained: decoded sound is noise"
@@ -141,7 +138,8 @@ impl Conversion<'_> {
         let unusable = || CliError::input(format!("the sound {}", input.display()));
         let config = self.codec.config().clone();
         let clip = AudioClip::read(input, MAX_SECONDS)
-            .and_then(|clip| clip.resampled(config.sample_rate as u32))
+            .map_err(CliError::input("the sound"))?
+            .resampled(config.sample_rate as u32)
             .map_err(unusable())?;
         let frames = clip.samples.len().div_ceil(config.hop_length());
         self.progress.start("encoding", frames, config.frame_rate());
@@ -167,7 +165,7 @@ impl Conversion<'_> {
     fn decode(&mut self, input: &Path, path: &Path) -> Result<CodecResult, CliError> {
         let unusable = || CliError::input(format!("the codes {}", input.display()));
         let config = self.codec.config().clone();
-        let file = CodeFile::read(input).map_err(unusable())?;
+        let file = CodeFile::read(input).map_err(CliError::input("the codes"))?;
         file.check(&config).map_err(unusable())?;
         self.progress
             .start("decoding", file.frames(), config.frame_rate());

@@ -18,7 +18,7 @@ pub fn run(args: &SpeechArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     }
     let voice = format!("the voice {}", args.voice.display());
     let clip = AudioClip::read(&args.voice, Pipeline::MAX_VOICE_SECONDS)
-        .map_err(CliError::input(&voice))?;
+        .map_err(CliError::input("the voice"))?;
     let job = Job {
         task: "speech",
         texts: &args.texts,
