@@ -13,7 +13,7 @@ fn codec(criterion: &mut Criterion) {
     let config = DacConfig::dac_16khz();
     let codec = DacCodec::random(&config, 0, &device).expect("a preset");
 
-    let audio = noise([1, 1, SECONDS * config.sample_rate as usize], 0.1, &device);
+    let audio = noise([1, 1, SECONDS * config.sample_rate], 0.1, &device);
     criterion.bench_function("dac_encode_10s", |bencher| {
         bencher.iter(|| {
             let encoded = codec.encode(audio.clone(), None).expect("10 s of sound");
@@ -21,7 +21,7 @@ fn codec(criterion: &mut Criterion) {
         });
     });
 
-    let frames = SECONDS * config.sample_rate as usize / config.hop_length();
+    let frames = SECONDS * config.sample_rate / config.hop_length();
     let codes = Tensor::<3, Int>::random(
         [1, config.n_codebooks, frames],
         Distribution::Uniform(0.0, config.codebook_size as f64),
