@@ -10,6 +10,7 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -65,6 +66,18 @@ impl AudioClip {
     ///
     /// As [`AudioClip::read`].
     pub fn decode(
+        source: impl Read + Seek + Send + Sync + 'static,
+        name: &str,
+        max_seconds: f64,
+    ) -> Result<Self, DacError> {
+        // The decoders meet files that nobody vouches for, and some of their sums overflow on hostile headers, which is
+        // a panic where overflow is checked. Their state dies with the call, so that nothing broken is seen later.
+        let decode = AssertUnwindSafe(|| Self::decode_unguarded(source, name, max_seconds));
+        catch_unwind(decode)
+            .unwrap_or_else(|_| Err(audio_error(name, "damaged: its decoder failed")))
+    }
+
+    fn decode_unguarded(
         mut source: impl Read + Seek + Send + Sync + 'static,
         name: &str,
         max_seconds: f64,

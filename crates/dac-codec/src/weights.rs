@@ -340,14 +340,13 @@ fn assign(config: &DacConfig, values: HashMap<String, TensorData>, device: &Devi
         fn exit_module(&mut self, _: &str, _: &str) {
             self.path.pop();
         }
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        fn map_float<const D: usize>(&mut self, _: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let path = self.path.join(".");
             let value = self.values.remove(&path);
             Param::from_data(
                 value.unwrap_or_else(|| panic!("the table lacks {path}")),
                 self.device,
             )
-            .set_require_grad(param.is_require_grad())
         }
     }
     let mut assign = Assign {

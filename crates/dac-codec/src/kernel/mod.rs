@@ -1,6 +1,13 @@
 //! The codec's heavy operations.
 //!
-//! Written with Burn's tensor API, so that they run and differentiate on every backend.
+//! [`portable`] has them in Burn's tensor API: they run and differentiate on every backend. On the CPU (feature
+//! `flex`), in float32 and outside autodiff, [`flex`] is faster; the portable form is what it is tested against.
+
+#[cfg(feature = "flex")]
+mod flex;
+mod portable;
+#[cfg(feature = "flex")]
+mod sine;
 
 use burn::{
     nn::conv::{Conv1d, ConvTranspose1d},
@@ -8,20 +15,46 @@ use burn::{
 };
 
 /// Added to `alpha` in front of the division, as the reference does.
-pub(crate) const SNAKE_EPSILON: f32 = 1e-9;
+const SNAKE_EPSILON: f32 = 1e-9;
 
-/// [`Snake`](crate::snake::Snake): x `[B, C, L]`, alpha `[1, C, 1]`.
+/// [`Snake`](crate::snake::Snake).
+///
+/// # Shapes
+///
+/// - x: `[B, C, L]`, alpha: `[1, C, 1]`
+/// - output: `[B, C, L]`
 pub(crate) fn snake(x: Tensor<3>, alpha: Tensor<3>) -> Tensor<3> {
-    let wave = (x.clone() * alpha.clone()).sin();
-    x + wave.square() / (alpha + SNAKE_EPSILON)
+    #[cfg(feature = "flex")]
+    if let Some(y) = flex::snake(&x, &alpha) {
+        return y;
+    }
+    portable::snake(x, alpha)
 }
 
-/// A convolution `[B, C, L] -> [B, C', L']`.
+/// A convolution.
+///
+/// # Shapes
+///
+/// - x: `[B, C, L]`
+/// - output: `[B, C', L']`
 pub(crate) fn conv1d(x: Tensor<3>, conv: &Conv1d) -> Tensor<3> {
-    conv.forward(x)
+    #[cfg(feature = "flex")]
+    if let Some(y) = flex::conv1d(&x, conv) {
+        return y;
+    }
+    portable::conv1d(x, conv)
 }
 
-/// A transposed convolution `[B, C, L] -> [B, C', L']`.
+/// A transposed convolution.
+///
+/// # Shapes
+///
+/// - x: `[B, C, L]`
+/// - output: `[B, C', L']`
 pub(crate) fn conv_transpose1d(x: Tensor<3>, conv: &ConvTranspose1d) -> Tensor<3> {
-    conv.forward(x)
+    #[cfg(feature = "flex")]
+    if let Some(y) = flex::conv_transpose1d(&x, conv) {
+        return y;
+    }
+    portable::conv_transpose1d(x, conv)
 }
