@@ -1,8 +1,13 @@
 //! UniMoE-Audio for Burn: speech and music generation from text and a voice.
+//!
+//! Start at [`Pipeline`]: it takes requests to sound. [`UniMoe`] is the model alone, [`Generation`] the
+//! loop over its steps. The features `flex` (CPU), `cuda`, `rocm`, `vulkan`, `metal` and `wgpu` compile
+//! backends in; the device is chosen at run time ([`DeviceChoice`]).
 
 mod attention;
 mod cache;
 mod config;
+mod convert;
 mod decoder;
 mod delay;
 mod device;

@@ -160,9 +160,12 @@ fn a_single_file_needs_no_index() {
     load(folder.path(), LoadOptions::default()).unwrap();
 }
 
+/// What is done to a folder, by whom, and what the error says.
+type Damage = (&'static str, fn(&Path), &'static [&'static str]);
+
 #[test]
 fn damaged_weights_are_named() {
-    let damage: [(&str, fn(&Path), &[&str]); 9] = [
+    let damage: [Damage; 9] = [
         (
             "no index and no single file",
             |folder| fs::remove_file(folder.join(INDEX)).unwrap(),
@@ -253,7 +256,7 @@ fn damaged_weights_are_named() {
             text_head: true,
             ..LoadOptions::default()
         };
-        let error = load(folder.path(), options).err().expect(what);
+        let error = load(folder.path(), options).expect_err(what);
         for part in expected {
             assert!(error.contains(part), "{what}: {error} should say {part}");
         }

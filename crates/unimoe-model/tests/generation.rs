@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use dac_codec::AudioClip;
 use unimoe_model::{
     Batching, Generated, MusicRequest, Pipeline, Preset, Progress, Request, RequestOptions,
@@ -28,7 +28,8 @@ fn music(caption: &str, seed: u64, seconds: f64) -> Request {
 
 fn speech(seed: u64) -> Request {
     // A quarter of a second of a 200 Hz tone at a rate that must be resampled.
-    let samples = (0..6000).map(|n| 0.3 * (n as f32 * 200.0 / 24_000.0 * 6.283).sin());
+    let samples =
+        (0..6000).map(|n| 0.3 * (n as f32 * 200.0 / 24_000.0 * std::f32::consts::TAU).sin());
     Request::Speech(SpeechRequest {
         text: "Hello world".into(),
         voice: Voice::Clip(AudioClip {
@@ -262,5 +263,19 @@ fn unusable_requests_are_errors() {
         });
         let error = pipeline.start(&[request], Batching::Isolated);
         assert!(error.is_err(), "{options:?}");
+    }
+}
+
+#[test]
+fn half_precision_generates_too() {
+    for dtype in [DType::F16, DType::BF16] {
+        let pipeline = Pipeline::untrained(Preset::Tiny, 3, Some(dtype), &Device::flex()).unwrap();
+        let results = run(
+            &pipeline,
+            &[music("Drums", 7, 0.2), speech(6)],
+            Batching::Joint,
+        );
+        assert_eq!(results[0].codes.n_frames(), 10, "{dtype:?}");
+        assert_eq!(results[1].codes.n_frames(), 15, "{dtype:?}");
     }
 }

@@ -281,7 +281,10 @@ fn greedy_codes_equal_the_reference() {
         for (_, device) in devices() {
             let model = generating(&case, &device);
             let requests = requests(&case, &model);
-            for batching in [Batching::Isolated, Batching::Joint] {
+            // Where experts drop tokens beyond their capacity, a batch changes its members' codes.
+            let alone = model.config().moe.token_drop.is_none();
+            let ways = [Batching::Joint].into_iter();
+            for batching in ways.chain(alone.then_some(Batching::Isolated)) {
                 let mut generation =
                     Generation::start(&model, &requests, batching).expect("valid requests");
                 let mut frames = vec![Vec::new(); requests.len()];
