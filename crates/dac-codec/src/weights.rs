@@ -16,7 +16,6 @@ use crate::{
     checkpoint::{Checkpoint, write_safetensors},
     codec::DacCodec,
     config::DacConfig,
-    conv::INIT_STD,
     error::DacError,
     residual_unit::{DILATIONS, KERNEL},
     weight_norm,
@@ -269,13 +268,20 @@ pub(crate) fn random(config: &DacConfig, seed: u64, device: &Device) -> Result<D
             let values = match entry.kind {
                 Kind::Bias => vec![0.0; count],
                 Kind::Alpha => vec![1.0; count],
-                Kind::Weight => normal(&mut rng, count, INIT_STD as f32),
+                Kind::Weight => normal(&mut rng, count, random_std(&entry.shape)),
                 Kind::Codebook => normal(&mut rng, count, 1.0),
             };
             (entry.path, TensorData::new(values, entry.shape))
         })
         .collect();
     Ok(assign(config, values, device))
+}
+
+/// Spread of a random weight: falls with the number of inputs that are summed up, so that a sound of any of the
+/// sizes is neither below the resolution of a WAV file nor clipped.
+fn random_std(shape: &[usize]) -> f32 {
+    let fan_in: usize = shape[1..].iter().product();
+    0.5 / (fan_in as f32).sqrt()
 }
 
 /// Normal numbers by Box and Muller's method.
@@ -384,6 +390,24 @@ mod tests {
         let values = weight(1);
         let variance = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
         // 3,584 draws: the standard error of the deviation is about 1.2 %.
-        assert!((variance.sqrt() / INIT_STD as f32 - 1.0).abs() < 0.06);
+        assert!((variance.sqrt() / random_std(&[32, 16, 7]) - 1.0).abs() < 0.06);
+    }
+    #[test]
+    fn a_random_codec_is_heard_and_not_clipped() {
+        let device = Device::flex();
+        for (encoder, latent, decoder) in [(4, 32, 64), (16, 128, 256)] {
+            let config = DacConfig::dac_16khz()
+                .with_encoder_dim(encoder)
+                .with_latent_dim(latent)
+                .with_decoder_dim(decoder);
+            let codec = DacCodec::random(&config, 0, &device).expect("a valid configuration");
+            let codes: Vec<i32> = (0..12 * 25).map(|n| n * 389 % 1024).collect();
+            let codes = Tensor::from_data(TensorData::new(codes, [1, 12, 25]), &device);
+            let sound = codec.decode_codes(codes).expect("codes").into_data();
+            let loudest = sound
+                .iter::<f32>()
+                .fold(0.0, |most: f32, x| most.max(x.abs()));
+            assert!((0.01..0.99).contains(&loudest), "{loudest}");
+        }
     }
 }

@@ -103,19 +103,19 @@ pub struct GenerationArgs {
     /// Shortest result in seconds [default: 2 for speech, 8 for music]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub min_seconds: Option<f64>,
-    /// Divides the logits; higher is more varied
+    /// Divides the logits; higher is more varied [default: 1]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub temperature: Option<f64>,
-    /// Draw from the likeliest codes that reach this probability together
+    /// Draw from the likeliest codes that reach this probability together [default: 1]
     #[arg(long, value_name = "NUMBER", value_parser = probability)]
     pub top_p: Option<f64>,
-    /// Draw from this many likeliest codes
+    /// Draw from this many likeliest codes [default: 45]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// Strength of guidance away from the unconditional result; 0 is off
+    /// Strength of guidance away from the unconditional result; 0 is off [default: 1 for speech, 10 for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub cfg_scale: Option<f64>,
-    /// Multiplies the end's logit on the first channel
+    /// Multiplies the end's logit on the first channel [default: 1 for speech, 0.6 for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub eos_factor: Option<f64>,
     /// Take the likeliest code always; the seed plays no part
