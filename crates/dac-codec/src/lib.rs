@@ -1,4 +1,4 @@
-//! The Descript Audio Codec for Burn: encode, quantise and decode, whole or in a stream.
+#![doc = include_str!("../README.md")]
 
 mod atomic;
 pub mod audio;
@@ -25,3 +25,4 @@ pub use code_file::{CodeFile, CodeFileError};
 pub use codec::{DacCodec, Encoded, Reconstructed};
 pub use config::DacConfig;
 pub use error::DacError;
+pub use quantizer::{Dequantized, Quantized};
