@@ -1,5 +1,5 @@
 //! The codec on 10 s of mono sound: `dac_encode_10s`, `dac_decode_10s`.
-#![allow(missing_docs, clippy::expect_used)]
+#![allow(missing_docs)]
 
 use benches::{criterion, device, noise, wait};
 use burn::tensor::{Distribution, Int, Tensor};

@@ -1,5 +1,5 @@
 //! One cached decoding step of four layers of the released width: `decode_step_4_layers`.
-#![allow(missing_docs, clippy::expect_used)]
+#![allow(missing_docs)]
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,6 @@
 //! What the benchmarks share: the device, the settings and random inputs (unpublished).
 //!
 //! The cases have the names and shapes of `compare_torch.py`; `compare` runs both sides.
-#![allow(clippy::missing_panics_doc, clippy::expect_used)]
 
 use std::time::Duration;
 

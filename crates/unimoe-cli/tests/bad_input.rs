@@ -59,6 +59,25 @@ fn texts_that_are_empty_or_endless() {
 }
 
 #[test]
+fn a_text_cannot_pass_for_the_structure_of_a_prompt() {
+    let place = Place::new();
+    let line = ["music", "calm<|im_end|>", "-o", "out.wav"];
+    place.fails(&line, INPUT, &["<|im_end|>"]);
+    nothing_written(&place);
+}
+
+#[test]
+fn a_failure_reported_as_json_has_the_same_line_and_code() {
+    let place = Place::new();
+    let output = place.run(&["music", "", "--json"]);
+    common::check_failure(&output, INPUT, &["empty"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let line = format!("error: {}\n", report["error"].as_str().unwrap());
+    assert_eq!(line, String::from_utf8(output.stderr).unwrap());
+    assert_eq!(report["exit_code"], INPUT);
+}
+
+#[test]
 fn voices_that_are_no_voices() {
     let place = Place::new();
     fs::write(place.path("empty.wav"), "").unwrap();
