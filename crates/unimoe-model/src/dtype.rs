@@ -12,6 +12,7 @@ const MEMORY_SHARE: f64 = 0.8;
 /// A GPU takes bf16 where it has it. The processor takes f32 while that fits the free memory, else f16,
 /// which Burn multiplies natively; bf16 would be converted at every use.
 pub(crate) fn choose_dtype(config: &UniMoeConfig, device: &Device) -> DType {
+    let device = &device.clone().inner();
     if !Backend::Cpu.devices().contains(device) {
         return match device.supports_dtype(DType::BF16) {
             true => DType::BF16,
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_small_model_on_the_processor_is_kept_in_f32() {
-        let dtype = choose_dtype(&UniMoeConfig::tiny(), &Device::flex());
-        assert_eq!(dtype, DType::F32);
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            assert_eq!(choose_dtype(&UniMoeConfig::tiny(), &device), DType::F32);
+        }
     }
 }

@@ -92,6 +92,18 @@ pub enum ConfigError {
         /// The other side.
         second: String,
     },
+    /// The sizes make more than any machine holds.
+    #[error("{}: the sizes make {found} {what}, at most {limit} are accepted", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What there is too much of.
+        what: &'static str,
+        /// Largest number accepted.
+        limit: u128,
+        /// Number that the sizes make.
+        found: u128,
+    },
     /// The numbers make no mixture of experts.
     #[error("{}: the experts make no layer: {source}", path.display())]
     Moe {

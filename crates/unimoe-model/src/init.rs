@@ -28,9 +28,9 @@ const SHARD_BYTES: usize = 4 << 30;
 pub enum Preset {
     /// About 2 M parameters: for tests.
     Tiny,
-    /// About 60 M parameters.
+    /// About 90 M parameters.
     Small,
-    /// The published sizes, 7.1 B parameters with the vision tower, which is not written yet.
+    /// The published sizes. The vision tower is not written yet.
     Released,
 }
 

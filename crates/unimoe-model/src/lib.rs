@@ -14,6 +14,7 @@ mod device;
 mod dtype;
 mod embedding;
 mod error;
+mod files;
 mod generate;
 mod guidance;
 mod head;

@@ -2,7 +2,7 @@
 //!
 //! Axes: `B` rows, `S` positions, `K` channels, `V` codec vocabulary.
 
-use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{DType, Int, Tensor, TensorData, activation::log_softmax};
 
 /// The label of a position that doesn't count.
 pub const IGNORED: i64 = -100;
@@ -19,7 +19,7 @@ pub struct CodecLoss {
 /// Cross entropy of the codes: position `s` predicts the label of position `s + 1`.
 ///
 /// A channel without a label in the batch counts nothing; the published code gives NaN where that is
-/// channel 0.
+/// channel 0. Computed in f32, whatever the dtype of the logits.
 ///
 /// # Shapes
 ///
@@ -28,9 +28,10 @@ pub struct CodecLoss {
 ///
 /// # Panics
 ///
-/// Panics if `labels` has another length, or a label that is neither [`IGNORED`] nor below `V`.
+/// Panics if there is no position, `labels` has another length, or it holds a label that is neither [`IGNORED`] nor below `V`.
 pub fn codec_cross_entropy(logits: Tensor<4>, labels: &[i64]) -> CodecLoss {
     let [batch, length, channels, codes] = logits.dims();
+    assert!(length > 0, "there must be a position to predict from");
     assert_eq!(
         labels.len(),
         batch * length * channels,
@@ -67,9 +68,9 @@ pub fn codec_cross_entropy(logits: Tensor<4>, labels: &[i64]) -> CodecLoss {
         .collect();
     let shape = [batch * (length - 1), channels];
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, shape), &device);
-    let means = Tensor::<2>::from_data(TensorData::new(means, shape), &device);
+    let means = Tensor::<2>::from_data(TensorData::new(means, shape), (&device, DType::F32));
 
-    let log_probabilities = log_softmax(logits.narrow(1, 0, length - 1), 3)
+    let log_probabilities = log_softmax(logits.narrow(1, 0, length - 1).cast(DType::F32), 3)
         .reshape([shape[0], channels, codes])
         .gather(2, targets.unsqueeze_dim(2))
         .reshape(shape);
@@ -87,6 +88,14 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+
+    #[test]
+    fn logits_in_half_precision_give_a_loss_in_f32() {
+        let logits = Tensor::<4>::zeros([1, 2, 1, 4], (&Device::flex(), DType::F16));
+        let loss = codec_cross_entropy(logits, &[0, 3]);
+        assert_eq!(loss.total.dtype(), DType::F32);
+        assert!((loss.total.into_scalar::<f32>() - 4f32.ln()).abs() < 1e-6);
+    }
 
     #[test]
     fn uniform_logits_cost_the_logarithm_of_the_vocabulary_per_labelled_channel() {

@@ -408,7 +408,7 @@ impl DecodeState {
                 .iter()
                 .flat_map(|axis| axis[tokens.clone()].iter().zip(&real[tokens.clone()]))
                 .filter(|(_, real)| **real)
-                .map(|(position, _)| position + 1);
+                .map(|(position, _)| position.saturating_add(1));
             *next = last.max().unwrap_or(*next).max(*next);
         }
     }
@@ -425,7 +425,11 @@ impl ModelInput {
             });
         }
         let positions = self.positions.as_ref();
-        let fits = positions.is_none_or(|p| p.batch == self.batch && p.length == length);
+        let fits = positions.is_none_or(|p| {
+            p.batch == self.batch
+                && p.length == length
+                && p.axes.iter().all(|axis| axis.len() == self.ids.len())
+        });
         if self.real.len() != self.ids.len() || !fits {
             return Err(InputError::MaskLength {
                 expected: self.ids.len(),

@@ -113,7 +113,8 @@ impl Positions {
     pub fn after(mut self, first: &[i64]) -> Self {
         for axis in &mut self.axes {
             for (row, first) in axis.chunks_mut(self.length.max(1)).zip(first) {
-                row.iter_mut().for_each(|position| *position += first);
+                row.iter_mut()
+                    .for_each(|position| *position = position.saturating_add(*first));
             }
         }
         self

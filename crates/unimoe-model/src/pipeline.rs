@@ -18,7 +18,7 @@ use dac_codec::{AudioClip, DacCodec};
 use crate::{
     delay::{CodeGrid, DelayPattern},
     dtype::choose_dtype,
-    error::{PromptError, RequestError, UniMoeError},
+    error::{PromptError, RequestError, TokenizerError, UniMoeError},
     generate::{Batching, GeneratedCodes, GenerationRequest, PromptRow, StopReason},
     init::Preset,
     model::{LoadOptions, UniMoe},
@@ -128,7 +128,8 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// A [`RequestError::Mismatch`] where they don't belong together.
+    /// A [`RequestError::Mismatch`] where they don't belong together, [`TokenizerError::NoToken`] where the
+    /// tokenizer knows no placeholder for codes.
     pub fn new(
         model: UniMoe,
         tokenizer: Tokenizer,
@@ -148,11 +149,14 @@ impl Pipeline {
             config.codec.eos as usize,
             sound.codebook_size,
         )?;
-        let placeholder = tokenizer.token_id("<|AUDIO_PLACEHOLDER|>");
+        let name = "<|AUDIO_PLACEHOLDER|>";
+        let placeholder = tokenizer
+            .token_id(name)
+            .ok_or_else(|| TokenizerError::NoToken { token: name.into() })?;
         check(
             "the id of <|AUDIO_PLACEHOLDER|>",
             config.codec.placeholder as usize,
-            placeholder.map_or(usize::MAX, |id| id as usize),
+            placeholder as usize,
         )?;
         let delay = DelayPattern::new(config.codec.delay_pattern.clone())?;
         Ok(Self {

@@ -14,7 +14,7 @@ use std::{
 use safetensors::{Dtype, tensor::Metadata};
 use serde_json::Value;
 
-use crate::error::WeightsError;
+use crate::{error::WeightsError, files::read_text};
 
 /// Largest header accepted, as the safetensors format says.
 const MAX_HEADER: u64 = 100_000_000;
@@ -79,7 +79,7 @@ impl Shards {
         let index_path = folder.join(INDEX_FILE);
         if !index_path.exists() {
             let single = folder.join(SINGLE_FILE);
-            if !single.exists() {
+            if !single.is_file() {
                 return Err(WeightsError::NoWeights {
                     folder: folder.to_path_buf(),
                 });
@@ -185,7 +185,7 @@ impl Shards {
 
 /// The index's map from tensor to file.
 fn read_index(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| WeightsError::Io {
+    let text = read_text(path).map_err(|source| WeightsError::Io {
         path: path.to_path_buf(),
         source,
     })?;

@@ -173,7 +173,7 @@ impl AudioStream {
         codes: &[u32],
     ) -> Result<Option<Vec<f32>>, UniMoeError> {
         self.waiting.extend(codes);
-        if self.waiting.len() < self.chunk * codes.len() {
+        if self.waiting.len() < self.chunk.saturating_mul(codes.len()) {
             return Ok(None);
         }
         let frames = pipeline.codes_tensor(&std::mem::take(&mut self.waiting));

@@ -363,13 +363,21 @@ fn find<'a>(shards: &'a Shards, name: &str) -> Result<&'a StoredTensor, WeightsE
         .strip_prefix(TEXT_ALIAS.0)
         .map(|rest| format!("{}{rest}", TEXT_ALIAS.1));
     let tensors = shards.tensors();
-    tensors
-        .get(name)
-        .or_else(|| tensors.get(&alias?))
-        .ok_or_else(|| WeightsError::TensorMissing {
+    match (
+        tensors.get(name),
+        alias.and_then(|alias| tensors.get(&alias)),
+    ) {
+        (Some(first), Some(second)) => Err(WeightsError::TensorTwice {
+            tensor: name.to_string(),
+            first: shards.path_of(first).to_path_buf(),
+            second: shards.path_of(second).to_path_buf(),
+        }),
+        (Some(tensor), None) | (None, Some(tensor)) => Ok(tensor),
+        (None, None) => Err(WeightsError::TensorMissing {
             path: shards.folder().to_path_buf(),
             tensor: name.to_string(),
-        })
+        }),
+    }
 }
 
 fn check(

@@ -165,7 +165,30 @@ type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
 #[test]
 fn damaged_weights_are_named() {
-    let damage: [Damage; 9] = [
+    let damage: [Damage; 11] = [
+        (
+            "a tensor under both names",
+            |folder| {
+                let rename = |map: &mut Value| {
+                    let map = map.as_object_mut().unwrap();
+                    let tensor = map.remove("lm_head.weight").unwrap();
+                    map.insert("language_model.embed_tokens.weight".into(), tensor);
+                };
+                edit_header(folder, rename);
+                edit_json(&folder.join(INDEX), |index| {
+                    rename(&mut index["weight_map"])
+                });
+            },
+            &["model.embed_tokens.weight", "is in both"],
+        ),
+        (
+            "a folder in the place of a shard",
+            |folder| {
+                fs::remove_file(folder.join(SHARD)).unwrap();
+                fs::create_dir(folder.join(SHARD)).unwrap();
+            },
+            &[SHARD, "missing"],
+        ),
         (
             "no index and no single file",
             |folder| fs::remove_file(folder.join(INDEX)).unwrap(),

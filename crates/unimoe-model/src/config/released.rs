@@ -39,6 +39,10 @@ impl UniMoeConfig {
             Some(_) => text.size("head_dim")?,
         };
         let rope = Fields::new(text.get("rope_scaling")?, path, "text_config.rope_scaling.")?;
+        // What would make another model of the same shapes must not be passed over.
+        text.only("hidden_act", &json!("silu"), "\"silu\"")?;
+        text.only("use_sliding_window", &json!(false), "false")?;
+        rope.only("rope_type", &json!("default"), "\"default\"")?;
         let sections = rope.sizes("mrope_section")?;
         let rope_sections = <[usize; 3]>::try_from(sections)
             .map_err(|found| rope.wrong("mrope_section", "three whole numbers", json!(found)))?;
@@ -187,6 +191,14 @@ impl<'a> Fields<'a> {
             field: format!("{}{name}", self.prefix),
             expected,
             found: excerpt(&found),
+        }
+    }
+
+    /// Refuses a field that is there with another value than the only one that is implemented.
+    fn only(&self, name: &str, value: &Value, expected: &'static str) -> Result<(), ConfigError> {
+        match self.fields.get(name) {
+            Some(found) if found != value => Err(self.wrong(name, expected, found.clone())),
+            _ => Ok(()),
         }
     }
 
