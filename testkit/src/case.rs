@@ -157,10 +157,7 @@ impl Case {
 
     /// A float tensor on `device`.
     pub fn float<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
-        Tensor::from_data(
-            TensorData::new(self.floats(name), self.shape(name)),
-            device,
-        )
+        Tensor::from_data(TensorData::new(self.floats(name), self.shape(name)), device)
     }
 
     /// An integer tensor on `device`, in the device's own integer type.

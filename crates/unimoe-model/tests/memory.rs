@@ -40,6 +40,9 @@ fn the_peak_is_the_loaded_size_and_one_tensor() {
         peak <= 1.15 * loaded + largest,
         "{peak:.0} bytes at most for a model of {loaded:.0}"
     );
-    assert!(status("VmRSS:") - before > 0.9 * loaded, "the model is in memory");
+    assert!(
+        status("VmRSS:") - before > 0.9 * loaded,
+        "the model is in memory"
+    );
     drop(model);
 }
