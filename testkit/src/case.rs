@@ -79,11 +79,11 @@ impl Case {
         &self.json["config"]
     }
 
-    /// A whole number among the settings; `None` where it is null or absent.
+    /// A whole number among the settings, also where it is written `2.0`; `None` where it is null, absent,
+    /// negative or no whole number.
     pub fn count(&self, key: &str) -> Option<usize> {
-        self.config()[key]
-            .as_u64()
-            .map(|value| usize::try_from(value).expect("a count fits usize"))
+        let value = self.number(key)?;
+        (value >= 0.0 && value.fract() == 0.0).then_some(value as usize)
     }
 
     /// A number among the settings; `None` where it is null or absent.

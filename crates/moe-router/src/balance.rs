@@ -91,6 +91,38 @@ impl RoutingLoss for RouterEntropy {
     }
 }
 
+impl Routing {
+    /// [`LoadBalance`] of this decision.
+    ///
+    /// # Shapes
+    ///
+    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
+    /// - output: `[1]`
+    pub fn balance_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
+        LoadBalance.loss(self, token_weights)
+    }
+
+    /// [`RouterZ`] of this decision.
+    ///
+    /// # Shapes
+    ///
+    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
+    /// - output: `[1]`
+    pub fn z_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
+        RouterZ.loss(self, token_weights)
+    }
+
+    /// [`RouterEntropy`] of this decision.
+    ///
+    /// # Shapes
+    ///
+    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
+    /// - output: `[1]`
+    pub fn entropy_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
+        RouterEntropy.loss(self, token_weights)
+    }
+}
+
 /// Mean over the tokens, `[T, n] -> [1, n]`.
 fn weighted_mean(values: Tensor<2>, token_weights: Option<Tensor<1>>) -> Tensor<2> {
     match token_weights {

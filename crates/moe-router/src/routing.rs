@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Bool, Tensor, activation::softmax};
 
-use crate::{
-    balance::{LoadBalance, RouterEntropy, RouterZ, RoutingLoss},
-    mask::ExpertMask,
-};
+use crate::mask::ExpertMask;
 
 /// What the router decided for one pass of one layer.
 ///
@@ -122,36 +119,6 @@ impl Routing {
     /// - output: `[T, E]`
     pub fn pool_logits(&self) -> Tensor<2> {
         self.logits.clone().narrow(1, 0, self.pool)
-    }
-
-    /// [`LoadBalance`] of this decision.
-    ///
-    /// # Shapes
-    ///
-    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
-    /// - output: `[1]`
-    pub fn balance_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
-        LoadBalance.loss(self, token_weights)
-    }
-
-    /// [`RouterZ`] of this decision.
-    ///
-    /// # Shapes
-    ///
-    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
-    /// - output: `[1]`
-    pub fn z_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
-        RouterZ.loss(self, token_weights)
-    }
-
-    /// [`RouterEntropy`] of this decision.
-    ///
-    /// # Shapes
-    ///
-    /// - token_weights: `[T]`; `None` weighs all tokens alike, padding included
-    /// - output: `[1]`
-    pub fn entropy_loss(&self, token_weights: Option<Tensor<1>>) -> Tensor<1> {
-        RouterEntropy.loss(self, token_weights)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration of a UniMoE-Audio model.
 
 mod released;
+mod size;
 
 use std::path::Path;
 
@@ -16,12 +17,6 @@ use crate::{
     files::read_text,
     tokenizer::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE},
 };
-
-/// Most tensors that a model may have: 60 layers of 256 experts have 47,000.
-const MAX_TENSORS: u128 = 1 << 17;
-
-/// Most parameters that a model may have, four million million.
-const MAX_PARAMETERS: u128 = 1 << 42;
 
 /// Everything that fixes the structure of a model.
 ///
@@ -252,19 +247,7 @@ impl UniMoeConfig {
             path: path.to_path_buf(),
             source,
         })?;
-        for (what, found, limit) in [
-            ("tensors", self.tensors(), MAX_TENSORS),
-            ("parameters", self.parameters(), MAX_PARAMETERS),
-        ] {
-            if found > limit {
-                return Err(ConfigError::TooLarge {
-                    path: path.to_path_buf(),
-                    what,
-                    limit,
-                    found,
-                });
-            }
-        }
+        self.check_size(path)?;
         check(
             codec.delay_pattern.len() == codec.n_channels,
             format!("codec_channels = {}", codec.n_channels),
@@ -292,35 +275,6 @@ impl UniMoeConfig {
             format!("codec_placeholder_value = {}", codec.placeholder),
             format!("text_config.vocab_size = {}", text.vocab_size),
         )
-    }
-
-    /// Number of tensors, from the sizes alone: building even a lazy model of absurd sizes takes
-    /// memory for each.
-    fn tensors(&self) -> u128 {
-        let experts = 3 * (self.moe.n_routed as u128 + self.moe.n_shared as u128);
-        // Four projections and three biases of the attention, two norms, the gate.
-        let layer = 10 + experts;
-        // Text embedding and head, codec head, last norm.
-        self.text.n_layers as u128 * layer + self.codec.n_channels as u128 + 4
-    }
-
-    /// Number of parameters, from the sizes alone. Sizes are at most 2^24, so that no product of four
-    /// of them passes 128 bits.
-    fn parameters(&self) -> u128 {
-        let (text, moe, codec) = (&self.text, &self.moe, &self.codec);
-        let wide = |size: usize| size as u128;
-        let d_model = wide(text.d_model);
-        let (queries, keys) = (
-            wide(text.n_heads) * wide(text.d_head),
-            wide(text.n_kv_heads) * wide(text.d_head),
-        );
-        let attention = 2 * d_model * (queries + keys) + queries + 2 * keys;
-        let experts =
-            wide(moe.n_routed) * wide(moe.d_routed) + wide(moe.n_shared) * wide(moe.d_shared);
-        let gate = d_model * wide(self.moe_layer().gate_columns());
-        let layer = attention + 3 * d_model * experts + gate + 2 * d_model;
-        let codes = wide(codec.n_channels) * wide(codec.vocab_size);
-        wide(text.n_layers) * layer + 2 * d_model * (wide(text.vocab_size) + codes) + d_model
     }
 
     /// One mixture of experts, with the released routing and weighting.
@@ -455,40 +409,6 @@ mod tests {
             *value.pointer_mut(pointer).expect("a field") = wrong;
             let error = parse(&value).expect_err(pointer).to_string();
             assert!(error.contains(expected), "{pointer}: {error}");
-        }
-    }
-
-    #[test]
-    fn counted_sizes_are_those_of_the_module() {
-        for config in [UniMoeConfig::tiny(), UniMoeConfig::small()] {
-            let model = config.init(&burn::tensor::Device::flex());
-            let listed = crate::weights::released_parameters(model);
-            let elements = listed.iter().map(|p| p.shape.iter().product::<usize>());
-            assert_eq!(config.tensors(), listed.len() as u128);
-            assert_eq!(config.parameters(), elements.sum::<usize>() as u128);
-        }
-    }
-
-    #[test]
-    fn models_beyond_any_memory_are_errors_before_they_are_built() {
-        let largest = json!(1 << 24);
-        for fields in [
-            &["/text_config/num_hidden_layers", "/num_hidden_layers"][..],
-            &["/codec_channels"],
-            &["/text_config/vocab_size", "/codec_vocab_size"],
-            &["/text_config/num_attention_heads", "/num_attention_heads"],
-            &["/text_config/mlp_dynamic_expert_num"],
-            &["/text_config/dynamic_intermediate_size"],
-        ] {
-            let mut value = UniMoeConfig::tiny().to_released();
-            for field in fields {
-                *value.pointer_mut(field).expect("a field") = largest.clone();
-            }
-            // Wide enough that each of the sizes above is too much.
-            *value.pointer_mut("/hidden_size").expect("a field") = json!(1 << 20);
-            value["text_config"]["hidden_size"] = json!(1 << 20);
-            let error = parse(&value).expect_err("must fail").to_string();
-            assert!(error.contains("at most"), "{fields:?}: {error}");
         }
     }
 

@@ -370,6 +370,14 @@ pub enum RequestError {
         /// Its length in seconds.
         seconds: f64,
     },
+    /// The reference voice holds a sample that is not a finite number.
+    #[error("sample {index} of the reference voice is {found}")]
+    VoiceNotFinite {
+        /// Place of the sample.
+        index: usize,
+        /// The sample.
+        found: f32,
+    },
     /// Model, tokenizer and codec don't belong together.
     #[error("{what}: the model has {model}, what goes with it has {other}")]
     Mismatch {

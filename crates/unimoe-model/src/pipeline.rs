@@ -261,13 +261,17 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// A [`RequestError`] where it is empty, silent, or longer than
+    /// A [`RequestError`] where it is empty, silent, not finite, or longer than
     /// [`MAX_VOICE_SECONDS`](Self::MAX_VOICE_SECONDS).
     pub fn encode_voice(&self, clip: &AudioClip) -> Result<CodeGrid, UniMoeError> {
         let seconds = clip.seconds();
         if seconds > Self::MAX_VOICE_SECONDS {
             let limit = Self::MAX_VOICE_SECONDS;
             return Err(RequestError::VoiceTooLong { seconds, limit }.into());
+        }
+        if let Some(index) = clip.samples.iter().position(|sample| !sample.is_finite()) {
+            let found = clip.samples[index];
+            return Err(RequestError::VoiceNotFinite { index, found }.into());
         }
         if clip.samples.iter().all(|sample| sample.abs() < SILENCE) {
             return Err(RequestError::VoiceSilent { seconds }.into());

@@ -217,6 +217,13 @@ fn unusable_requests_are_errors() {
             },
         ),
         (
+            "not a number",
+            SpeechRequest {
+                voice: clip(vec![f32::NAN; 16_000]),
+                ..good.clone()
+            },
+        ),
+        (
             "too long",
             SpeechRequest {
                 voice: clip(vec![0.5; 61 * 16_000]),

@@ -18,6 +18,15 @@ const LOGIT_TOLERANCE: f32 = 5e-6;
 /// What the cases store for minus infinity, and below.
 const FORBIDDEN: f32 = -1e29;
 
+/// The model folder of a case; `lm/checkpoint` where it names none.
+fn checkpoint(case: &Case) -> PathBuf {
+    golden_root(ROOT).join(
+        case.config()["checkpoint"]
+            .as_str()
+            .unwrap_or("lm/checkpoint"),
+    )
+}
+
 fn group(name: &str) -> PathBuf {
     golden_root(ROOT).join(name)
 }
@@ -145,9 +154,9 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 
 #[test]
 fn prompts_equal_the_published_ones() {
-    let tokenizer = Tokenizer::from_dir(&group("lm").join("checkpoint")).expect("a folder");
     let mut checked = 0;
     for case in cases(ROOT, "lm", "lm_generate_") {
+        let tokenizer = Tokenizer::from_dir(&checkpoint(&case)).expect("a folder");
         let texts = strings(&case.config()["prompts"]);
         // Pictures and films are put into the text as tokens of their own; this crate has none yet.
         if texts.iter().any(|text| text.contains("<|vision_start|>")) {
@@ -269,9 +278,9 @@ fn cutting_generated_codes_equals_the_published_output() {
         }
     }
     for case in cases(ROOT, "lm", "lm_generate_") {
-        let checkpoint = group("lm").join("checkpoint/config.json");
+        let path = checkpoint(&case).join("config.json");
         let config: Value =
-            serde_json::from_str(&fs::read_to_string(checkpoint).expect("a file")).expect("JSON");
+            serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON");
         let delays = ids(&config["codec_delay_pattern"]);
         let pattern = DelayPattern::new(delays.iter().map(|&delay| delay as usize).collect())
             .expect("a valid pattern");
