@@ -130,7 +130,7 @@ struct Track {
     sampler: Sampler,
     /// Rows written so far, without the first, which is all BOS, `[steps, K]`.
     rows: CodeGrid,
-    /// The step of the end and its reason: also the number of frames.
+    /// The number of frames and why there are no more: what would be the next one is the end.
     end: Option<(usize, StopReason)>,
     guided: Vec<f32>,
 }
@@ -386,9 +386,11 @@ impl Track {
         codec: &CodecConfig,
         delay: &DelayPattern,
     ) -> Result<(), UniMoeError> {
+        // The end is said in channel 0, whose row holds the frame of `first_delay` steps ago.
+        let first_delay = delay.delays()[0];
         let rule = EosRule {
             eos: codec.eos,
-            allowed: step >= self.options.min_frames,
+            allowed: step >= self.options.min_frames.saturating_add(first_delay),
         };
         let guidance = &self.options.guidance;
         if guidance.scale() == 0.0 {
@@ -404,7 +406,7 @@ impl Track {
 
         if self.end.is_none() {
             if row[0] == codec.eos {
-                self.end = Some((step, StopReason::EndOfSequence));
+                self.end = Some((step - first_delay, StopReason::EndOfSequence));
             } else if step >= self.options.max_frames {
                 self.end = Some((step, StopReason::MaxFrames));
             }

@@ -4,10 +4,10 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Device};
-use dac_codec::AudioClip;
+use dac_codec::{AudioClip, DacCodec};
 use unimoe_model::{
-    Batching, Generated, MusicRequest, Pipeline, Preset, Progress, Request, RequestOptions,
-    SpeechRequest, StopReason, Voice,
+    Batching, Generated, LoadOptions, MusicRequest, Pipeline, Preset, Progress, Request,
+    RequestOptions, SpeechRequest, StopReason, Tokenizer, UniMoe, UniMoeConfig, Voice,
 };
 
 fn pipeline() -> Pipeline {
@@ -155,6 +155,36 @@ fn a_cancelled_generation_keeps_its_complete_frames() {
     assert_eq!(cut[0].codes.n_frames(), 10);
     let kept = cut[0].codes.as_slice();
     assert_eq!(kept, &whole[0].codes.as_slice()[..kept.len()]);
+}
+
+#[test]
+fn any_delay_pattern_gives_frames_of_real_codes() {
+    let device = Device::flex();
+    let reversed: Vec<usize> = (0..12).rev().collect();
+    let uneven = vec![3, 0, 7, 1, 1, 2, 0, 5, 4, 3, 2, 6];
+    for pattern in [vec![0; 12], reversed, uneven] {
+        let mut config = UniMoeConfig::tiny();
+        config.codec.delay_pattern = pattern.clone();
+        let model = UniMoe::random(&config, 3, LoadOptions::default(), &device).unwrap();
+        let tokenizer = Tokenizer::byte_level(config.codec.placeholder).unwrap();
+        let codec = DacCodec::random(&Preset::Tiny.codec(), 3, &device).unwrap();
+        let pipeline = Pipeline::new(model, tokenizer, codec, &device).unwrap();
+        let Request::Music(mut early) = music("Drums", 1, 0.3) else {
+            unreachable!("a music request");
+        };
+        early.options.max_seconds = 2.0;
+        // Where the end's logit is positive at all, it becomes the likeliest.
+        early.options.eos_factor = 1e4;
+        let requests = [Request::Music(early), music("Drums", 2, 0.3)];
+        let results = run(&pipeline, &requests, Batching::Isolated);
+        assert_eq!(results[0].stop, StopReason::EndOfSequence, "{pattern:?}");
+        assert!(results[0].codes.n_frames() >= 15, "{pattern:?}");
+        assert_eq!(results[1].codes.n_frames(), 15, "{pattern:?}");
+        for result in results {
+            let codes = result.codes.as_slice();
+            assert!(codes.iter().all(|&code| code < 1024), "{pattern:?}");
+        }
+    }
 }
 
 #[test]
