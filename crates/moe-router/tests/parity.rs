@@ -68,7 +68,7 @@ fn released_config(case: &Case) -> DynamicCapacityMoeConfig {
     )
     .with_n_null(count("mlp_dynamic_null_expert_num"))
     .with_n_shared(count("mlp_fixed_expert_num"))
-    .with_d_shared(count("shared_intermediate_size"))
+    .with_d_shared(case.count("shared_intermediate_size").unwrap_or(0))
     .with_gating(Gating::SparseMixer {
         count: count_by,
         jitter_eps: case.number("router_jitter_noise").unwrap(),
@@ -100,7 +100,7 @@ fn paper_config(case: &Case) -> DynamicCapacityMoeConfig {
     )
     .with_n_null(count("null_experts"))
     .with_n_shared(count("shared_experts"))
-    .with_d_shared(count("shared_intermediate_size"))
+    .with_d_shared(case.count("shared_intermediate_size").unwrap_or(0))
     .with_gating(Gating::TopP {
         p: case.number("top_p").unwrap(),
     })

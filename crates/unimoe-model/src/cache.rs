@@ -81,11 +81,19 @@ impl KvCache {
     }
 
     /// The keys written so far in layer `index`, `[B, N, length, h]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such layer.
     pub fn keys(&self, index: usize) -> Tensor<4> {
         self.layers[index].keys.clone().narrow(2, 0, self.length)
     }
 
     /// The values written so far in layer `index`, `[B, N, length, h]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such layer.
     pub fn values(&self, index: usize) -> Tensor<4> {
         self.layers[index].values.clone().narrow(2, 0, self.length)
     }

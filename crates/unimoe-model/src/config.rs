@@ -393,6 +393,20 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_nothing_uses_may_be_absent() {
+        let mut value = UniMoeConfig::tiny().to_released();
+        let text = value["text_config"].as_object_mut().expect("an object");
+        text.insert("mlp_fixed_expert_num".into(), json!(0));
+        text.insert("shared_intermediate_size".into(), Value::Null);
+        text.remove("mlp_dynamic_top_k");
+        let config = parse(&value).expect("no shared expert, Top-P");
+        assert_eq!((config.moe.n_shared, config.moe.d_shared), (0, 0));
+        value["text_config"]["mlp_dynamic_top_p"] = json!(0.0);
+        let error = parse(&value).expect_err("Top-K needs its k").to_string();
+        assert!(error.contains("mlp_dynamic_top_k"), "{error}");
+    }
+
+    #[test]
     fn contradictions_name_both_sides() {
         for (pointer, wrong, expected) in [
             ("/hidden_size", json!(65), "hidden_size = 65"),

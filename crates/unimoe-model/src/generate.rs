@@ -215,6 +215,10 @@ impl Generation {
     }
 
     /// Complete frames of `request` so far.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such request.
     pub fn frames(&self, request: usize) -> usize {
         let track = &self.tracks[request];
         let complete = track.rows.n_frames().saturating_sub(self.delay.max());

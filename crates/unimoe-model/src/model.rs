@@ -155,6 +155,10 @@ impl UniMoe {
     /// # Errors
     ///
     /// A [`WeightsError`] where a parameter can't be kept in the wanted type.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the numbers don't make a model, as [`UniMoeConfig::init`].
     pub fn random(
         config: &UniMoeConfig,
         seed: u64,

@@ -136,6 +136,10 @@ impl MultimodalRope {
     /// # Shapes
     ///
     /// - output: [`RopeTable`] over `[B, 1, S, h]`, in f32
+    ///
+    /// # Panics
+    ///
+    /// Panics if an axis of `positions` holds fewer than `B * S` numbers.
     pub fn table(&self, positions: &Positions, device: &Device) -> RopeTable {
         let half = self.frequencies.len();
         let tokens = positions.batch * positions.length;

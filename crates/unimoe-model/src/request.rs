@@ -1,4 +1,6 @@
 //! What a user asks of the pipeline: texts, a voice, and how to generate.
+//!
+//! Axes: `T` frames, `K` codec channels.
 
 use dac_codec::AudioClip;
 use rand::{Rng, SeedableRng};

@@ -1,4 +1,6 @@
 //! Sound while it grows: codes step by step, and audio as soon as no later code can change it.
+//!
+//! Axes: `T` frames, `K` codec channels.
 
 use dac_codec::ChunkedDecoder;
 
@@ -92,7 +94,9 @@ impl<'a> Session<'a> {
 
     /// Decodes sound on the way, `chunk_frames` frames at a time.
     ///
-    /// Smaller chunks come sooner and cost more: each is decoded with its neighbours.
+    /// Smaller chunks come sooner and cost more: each is decoded with its neighbours. Joined they are the
+    /// offline result without the silence that fills it up to a second. To be called before the first step:
+    /// frames that came earlier are not in the sound.
     #[must_use]
     pub fn with_audio(mut self, chunk_frames: usize) -> Self {
         let streams = self.seeds.iter().map(|_| AudioStream {

@@ -62,6 +62,8 @@ impl UniMoeConfig {
         } else {
             None
         };
+        let n_shared = text.size("mlp_fixed_expert_num")?;
+        let top_p = text.number("mlp_dynamic_top_p")?;
         Ok(Self {
             text: TextConfig {
                 d_model,
@@ -78,11 +80,11 @@ impl UniMoeConfig {
             moe: MoeConfig {
                 n_routed: text.size("mlp_dynamic_expert_num")?,
                 n_null: text.size("mlp_dynamic_null_expert_num")?,
-                n_shared: text.size("mlp_fixed_expert_num")?,
+                n_shared,
                 d_routed: text.size("dynamic_intermediate_size")?,
-                d_shared: text.size("shared_intermediate_size")?,
-                top_p: text.number("mlp_dynamic_top_p")?,
-                top_k: text.size("mlp_dynamic_top_k")?,
+                d_shared: text.size_if("shared_intermediate_size", n_shared > 0)?,
+                top_p,
+                top_k: text.size_if("mlp_dynamic_top_k", top_p == 0.0)?,
                 mixer_jitter: text.number("router_jitter_noise")?,
                 input_jitter: text.number("input_jitter_noise")?,
                 differentiable: !text.flag("ignore_differentiable_router", true)?,
@@ -206,6 +208,14 @@ impl<'a> Fields<'a> {
         let value = self.get(name)?;
         size_of(value)
             .ok_or_else(|| self.wrong(name, "a whole number from 0 to 16777216", value.clone()))
+    }
+
+    /// A size that is used where `needed`; 0 where it is neither used nor there.
+    fn size_if(&self, name: &str, needed: bool) -> Result<usize, ConfigError> {
+        match self.fields.get(name) {
+            None | Some(Value::Null) if !needed => Ok(0),
+            _ => self.size(name),
+        }
     }
 
     fn sizes(&self, name: &str) -> Result<Vec<usize>, ConfigError> {
