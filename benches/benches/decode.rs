@@ -1,9 +1,7 @@
 //! One cached decoding step of four layers of the released width: `decode_step_4_layers`.
 #![allow(missing_docs)]
 
-use std::time::{Duration, Instant};
-
-use benches::{criterion, device, wait};
+use benches::{Case, case, criterion, device, wait};
 use criterion::{Criterion, criterion_group, criterion_main};
 use unimoe_model::{DecodeState, LoadOptions, ModelInput, UniMoe, UniMoeConfig};
 
@@ -26,42 +24,50 @@ fn config() -> UniMoeConfig {
     config
 }
 
-fn filled(model: &UniMoe) -> DecodeState {
-    let input = ModelInput {
-        batch: BATCH,
-        ids: (0..BATCH * CACHED).map(|n| (n % 1000) as u32).collect(),
-        real: vec![true; BATCH * CACHED],
-        ..ModelInput::default()
-    };
-    let (state, hidden) = model.prefill(&input, CACHED + STEPS).expect("it fits");
-    wait(hidden);
-    state
+/// A model in the middle of a sound.
+struct Step {
+    model: UniMoe,
+    codes: Vec<u32>,
+    state: Option<DecodeState>,
+    steps: usize,
+}
+
+impl Case for Step {
+    fn prepare(&mut self) {
+        if self.state.is_some() && self.steps < STEPS {
+            return;
+        }
+        let input = ModelInput {
+            batch: BATCH,
+            ids: (0..BATCH * CACHED).map(|n| (n % 1000) as u32).collect(),
+            real: vec![true; BATCH * CACHED],
+            ..ModelInput::default()
+        };
+        let filled = self.model.prefill(&input, CACHED + STEPS);
+        let (state, hidden) = filled.expect("it fits");
+        wait(hidden);
+        self.state = Some(state);
+        self.steps = 0;
+    }
+
+    fn run(&mut self) {
+        let state = self.state.as_mut().expect("prepared");
+        wait(self.model.step(&self.codes, state).expect("room"));
+        self.steps += 1;
+    }
 }
 
 fn decode(criterion: &mut Criterion) {
     let device = device();
-    let config = config();
-    let model = UniMoe::random(&config, 0, LoadOptions::default(), &device).expect("f32");
-    let codes: Vec<u32> = (0..BATCH * config.codec.n_channels)
-        .map(|n| (n * 37 % 1024) as u32)
-        .collect();
-
-    criterion.bench_function("decode_step_4_layers", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let mut spent = Duration::ZERO;
-            let mut left = iterations as usize;
-            while left > 0 {
-                let mut state = filled(&model);
-                let steps = left.min(STEPS);
-                let start = Instant::now();
-                for _ in 0..steps {
-                    wait(model.step(&codes, &mut state).expect("room in the cache"));
-                }
-                spent += start.elapsed();
-                left -= steps;
-            }
-            spent
-        });
+    case(criterion, "decode_step_4_layers", || {
+        let config = config();
+        let codes = 0..BATCH * config.codec.n_channels;
+        Step {
+            model: UniMoe::random(&config, 0, LoadOptions::default(), &device).expect("f32"),
+            codes: codes.map(|n| (n * 37 % 1024) as u32).collect(),
+            state: None,
+            steps: 0,
+        }
     });
 }
 

@@ -1,12 +1,28 @@
-//! What the benchmarks share: the device, the settings and random inputs (unpublished).
+//! What the benchmarks share: the device, how a case is timed, and random inputs (unpublished).
 //!
 //! The cases have the names and shapes of `compare_torch.py`; `compare` runs both sides.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::Criterion;
 use unimoe_model::DeviceChoice;
+
+/// Something to time.
+pub trait Case {
+    /// What has to happen before each run; not timed.
+    fn prepare(&mut self) {}
+
+    /// What is timed; waits for its result.
+    fn run(&mut self);
+}
+
+/// Anything that needs no preparation.
+impl<F: FnMut()> Case for F {
+    fn run(&mut self) {
+        self();
+    }
+}
 
 /// The device that `UNIMOE_BENCH_DEVICE` names, else the processor.
 pub fn device() -> Device {
@@ -19,13 +35,45 @@ pub fn device() -> Device {
     device
 }
 
-/// Few samples: a case takes from milliseconds to seconds, and `compare` repeats it.
+/// Few samples: a case takes from milliseconds to seconds.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args()
+}
+
+/// Times a case, which is built only if it is chosen.
+///
+/// By criterion; or, where `UNIMOE_COMPARE` is `NAME=RUNS`, as the other side of `compare` does: the
+/// median of so many runs after one that isn't counted, as a line of JSON.
+pub fn case<C: Case>(criterion: &mut Criterion, name: &str, mut build: impl FnMut() -> C) {
+    let Ok(chosen) = std::env::var("UNIMOE_COMPARE") else {
+        criterion.bench_function(name, |bencher| {
+            let mut case = build();
+            bencher.iter_custom(|runs| (0..runs).map(|_| timed(&mut case)).sum());
+        });
+        return;
+    };
+    let (wanted, runs) = chosen.split_once('=').expect("UNIMOE_COMPARE is NAME=RUNS");
+    let runs: usize = runs.parse().expect("UNIMOE_COMPARE is NAME=RUNS");
+    if wanted == name {
+        let mut case = build();
+        timed(&mut case);
+        let mut times: Vec<Duration> = (0..runs.max(1)).map(|_| timed(&mut case)).collect();
+        times.sort();
+        let (low, high) = (times[(times.len() - 1) / 2], times[times.len() / 2]);
+        let median = (low + high).as_secs_f64() / 2.0;
+        println!("{{\"case\": \"{name}\", \"seconds\": {median}}}");
+    }
+}
+
+fn timed(case: &mut impl Case) -> Duration {
+    case.prepare();
+    let start = Instant::now();
+    case.run();
+    start.elapsed()
 }
 
 /// Normal noise of the given standard deviation.
