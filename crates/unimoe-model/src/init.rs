@@ -60,7 +60,7 @@ impl Preset {
 
 /// Writes a randomly initialised model folder with a tokenizer, and a codec in `dac/`.
 ///
-/// The folder must not exist yet, or be empty; it appears whole or not at all. The vocabulary is
+/// The folder must not exist yet, or be empty; its content appears whole or not at all. The vocabulary is
 /// byte-level. The same preset and seed give the same files.
 ///
 /// # Errors
@@ -87,29 +87,53 @@ pub fn init_model_folder(
         path: folder.to_path_buf(),
         source,
     };
-    if folder.exists() {
-        // Removing succeeds on an empty folder alone.
-        fs::remove_dir(folder).map_err(|_| RequestError::FolderInUse {
+    let is_there = folder.exists();
+    if is_there && fs::read_dir(folder).map_err(io)?.next().is_some() {
+        return Err(RequestError::FolderInUse {
             folder: folder.to_path_buf(),
-        })?;
+        }
+        .into());
     }
-    let parent = match folder.parent() {
+    // A folder that is there may be a mount, which can't be replaced: it is filled from within.
+    let place = match folder.parent() {
+        _ if is_there => folder,
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::create_dir_all(parent).map_err(io)?;
-    let beside = tempfile::Builder::new()
+    fs::create_dir_all(place).map_err(io)?;
+    let unfinished = tempfile::Builder::new()
         .prefix(".unimoe-init-")
-        .tempdir_in(parent)
+        .tempdir_in(place)
         .map_err(io)?;
     let config = preset.config();
-    write_weights(&config, seed, beside.path(), device)?;
-    Tokenizer::write_byte_level(beside.path(), config.codec.placeholder)?;
-    DacCodec::random(&preset.codec(), seed, device)?.save(beside.path().join("dac"))?;
-    make_readable(beside.path()).map_err(io)?;
-    fs::rename(beside.path(), folder).map_err(io)?;
-    // The folder has moved: there is nothing left to remove.
-    let _: PathBuf = beside.keep();
+    write_weights(&config, seed, unfinished.path(), device)?;
+    Tokenizer::write_byte_level(unfinished.path(), config.codec.placeholder)?;
+    DacCodec::random(&preset.codec(), seed, device)?.save(unfinished.path().join("dac"))?;
+    if is_there {
+        move_content(unfinished.path(), folder).map_err(io)?;
+    } else {
+        make_readable(unfinished.path()).map_err(io)?;
+        fs::rename(unfinished.path(), folder).map_err(io)?;
+        // The folder has moved: there is nothing left to remove.
+        let _: PathBuf = unfinished.keep();
+    }
+    Ok(())
+}
+
+/// Moves everything in `from` to the empty folder `to`, or nothing.
+fn move_content(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut moved = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if let Err(error) = fs::rename(from.join(&name), to.join(&name)) {
+            for name in moved {
+                // Back into the temporary folder, which goes as a whole.
+                fs::rename(to.join(&name), from.join(&name))?;
+            }
+            return Err(error);
+        }
+        moved.push(name);
+    }
     Ok(())
 }
 

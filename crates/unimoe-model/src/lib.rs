@@ -61,3 +61,8 @@ pub use shards::{Shards, StoredTensor};
 pub use stream::{AudioChunk, Progress, Session, StepOutput};
 pub use tokenizer::{TokenBatch, Tokenizer};
 pub use weights::released_name;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -97,6 +97,24 @@ fn the_same_seed_writes_the_same_files() {
 }
 
 #[test]
+fn an_empty_folder_is_filled_and_a_new_one_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (made, there) = (parent.path().join("made"), parent.path().join("there"));
+    fs::create_dir(&there).unwrap();
+    for folder in [&made, &there] {
+        init_model_folder(Preset::Tiny, SEED, folder, &Device::flex()).unwrap();
+    }
+    assert_eq!(names(&made), names(&there));
+    assert_eq!(names(parent.path()), ["made", "there"]);
+}
+
+#[test]
 fn a_folder_in_use_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.txt"), "mine").unwrap();
