@@ -20,6 +20,9 @@ use crate::{
     residual_unit::{DILATIONS, KERNEL},
 };
 
+/// Longest chunk in frames: a week and more, and no sum or product of lengths overflows.
+const MAX_CHUNK: usize = 1 << 30;
+
 /// Frames that a piece needs around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
@@ -94,7 +97,7 @@ impl ChunkedDecoder {
     /// A decoder that works on `chunk_frames` frames at a time (at least one), plus their context.
     pub fn new(config: &DacConfig, chunk_frames: usize) -> Self {
         Self {
-            chunk: chunk_frames.max(1),
+            chunk: chunk_frames.clamp(1, MAX_CHUNK),
             context: Context::of_decoder(config),
             hop: config.hop_length(),
             pending: None,
@@ -182,7 +185,7 @@ impl ChunkedEncoder {
     /// `n_quantizers` codebooks or all.
     pub fn new(config: &DacConfig, chunk_frames: usize, n_quantizers: Option<usize>) -> Self {
         Self {
-            chunk: chunk_frames.max(1),
+            chunk: chunk_frames.clamp(1, MAX_CHUNK),
             context: Context::of_encoder(config),
             hop: config.hop_length(),
             n_quantizers,

@@ -129,14 +129,9 @@ impl DacConfig {
         }
         let widest = self.encoder_dim << self.encoder_rates.len();
         within("the encoder's last width", widest, 1, MAX_SIZE)?;
-        let halvings = 1 << self.decoder_rates.len();
-        if !self.decoder_dim.is_multiple_of(halvings) {
-            return Err(invalid(
-                "decoder_dim",
-                format!("a multiple of {halvings}"),
-                self.decoder_dim.to_string(),
-            ));
-        }
+        // Each stage of the decoder halves its width, rounding down.
+        let narrowest = self.decoder_dim >> self.decoder_rates.len();
+        within("the decoder's last width", narrowest, 1, MAX_SIZE)?;
         Ok(())
     }
 
@@ -234,8 +229,11 @@ fn within(field: &'static str, found: usize, low: usize, high: usize) -> Result<
 }
 
 fn as_count(field: &'static str, value: &Value) -> Result<usize, DacError> {
+    // Other writers may spell a whole number as `16000.0`.
+    let whole = |number: &f64| number.fract() == 0.0 && (0.0..=u32::MAX.into()).contains(number);
     value
         .as_u64()
+        .or_else(|| value.as_f64().filter(whole).map(|number| number as u64))
         .and_then(|value| usize::try_from(value).ok())
         .ok_or_else(|| invalid(field, "a whole number".into(), value.to_string()))
 }
@@ -305,6 +303,14 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let mut json = DacConfig::new().to_hugging_face();
+        json["sampling_rate"] = json!(16000.0);
+        let config = DacConfig::from_json(json.as_object().expect("an object"));
+        assert_eq!(config.expect("valid"), DacConfig::new());
+    }
+
+    #[test]
     fn contradictions_and_absent_settings_are_named() {
         let good = DacConfig::new().to_hugging_face();
         for (key, value, named) in [
@@ -313,7 +319,8 @@ mod tests {
             ("downsampling_ratios", json!([1, 4, 5, 8]), "encoder_rates"),
             ("n_codebooks", json!(-1), "n_codebooks"),
             ("codebook_dim", json!([8, 8]), "codebook_dim"),
-            ("decoder_hidden_size", json!(1000), "decoder_dim"),
+            ("decoder_hidden_size", json!(15), "the decoder's last width"),
+            ("sampling_rate", json!(16000.5), "sample_rate"),
             ("encoder_hidden_size", json!(1u64 << 60), "encoder_dim"),
             ("sampling_rate", Value::Null, "sample_rate"),
         ] {

@@ -142,6 +142,20 @@ fn the_context_is_exactly_what_the_gradient_reaches() {
 }
 
 #[test]
+fn one_endless_chunk_equals_the_whole() {
+    let device = Device::flex();
+    let config = small(&[2, 3], &[3, 2]);
+    let codec = lively(&config, &device);
+    let codes = random_codes(5, [1, config.n_codebooks, 9], config.codebook_size, &device);
+    let whole = codec.decode_codes(codes.clone()).unwrap();
+    let chunks: Vec<f32> = codec
+        .decode_chunks([codes], usize::MAX)
+        .flat_map(|chunk| floats(chunk.unwrap()))
+        .collect();
+    assert_near(&chunks, &floats(whole), "one endless chunk");
+}
+
+#[test]
 fn chunked_encoding_equals_encoding_the_whole() {
     for (_, device) in devices() {
         for (up, down) in [(&[2, 4, 5][..], &[5, 4, 2][..]), (&[3, 3], &[3, 3])] {
