@@ -1,37 +1,66 @@
 //! Stopping between steps: Ctrl-C, and what a service manager sends.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fs,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use crate::error::CliError;
 
+/// How long a step may go on after the first signal. Longer than writing any result takes.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// Whether the user wants to stop. Cheap to clone and to ask.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    raised: AtomicBool,
+    /// Empty folders to remove where the program has to end at once, outermost first.
+    folders: Mutex<Vec<PathBuf>>,
+}
 
 impl Interrupt {
-    /// Listens for Ctrl-C, termination and hang-up.
+    /// Listens for Ctrl-C, termination and hang-up: the first asks the work to stop at its next step, a
+    /// second one, or a step without end, stops the program.
     ///
     /// # Errors
     ///
     /// [`CliError::Work`] where the system allows no handler.
     pub fn listen() -> Result<Self, CliError> {
         let interrupt = Self::default();
-        let flag = interrupt.clone();
-        ctrlc::set_handler(move || flag.raise()).map_err(CliError::work("listen for Ctrl-C"))?;
+        let listener = interrupt.clone();
+        ctrlc::set_handler(move || {
+            if listener.is_raised() {
+                listener.stop();
+            }
+            listener.raise();
+            let timer = listener.clone();
+            thread::spawn(move || {
+                thread::sleep(GRACE);
+                timer.stop();
+            });
+        })
+        .map_err(CliError::work("listen for Ctrl-C"))?;
         Ok(interrupt)
     }
 
     /// Asks the work to stop at its next step.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.raised.store(true, Ordering::Relaxed);
     }
 
     /// Whether the work should stop.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.raised.load(Ordering::Relaxed)
     }
 
     /// Ends the work here if it should stop.
@@ -45,6 +74,29 @@ impl Interrupt {
         } else {
             Ok(())
         }
+    }
+
+    /// Has folders removed where the program has to end at once and they are empty; outermost first.
+    pub fn remove_on_stop(&self, folders: &[PathBuf]) {
+        let mut list = self
+            .0
+            .folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        list.extend_from_slice(folders);
+    }
+
+    fn stop(&self) -> ! {
+        let folders = self
+            .0
+            .folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for folder in folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+        eprintln!("error: {}", CliError::Interrupted);
+        process::exit(CliError::Interrupted.code().into())
     }
 }
 

@@ -20,7 +20,7 @@ const OTHER_FORMATS: [&str; 9] = [
 #[derive(Debug)]
 pub struct Outputs {
     paths: Vec<PathBuf>,
-    _folders: MadeFolders,
+    folders: MadeFolders,
 }
 
 /// Folders that were made for the results, outermost first.
@@ -92,10 +92,12 @@ impl Outputs {
             };
             free.map_err(CliError::output(path))?;
         }
-        Ok(Self {
-            paths,
-            _folders: folders,
-        })
+        Ok(Self { paths, folders })
+    }
+
+    /// The folders that were made, outermost first.
+    pub fn made(&self) -> &[PathBuf] {
+        &self.folders.0
     }
 
     /// The places, in the order of the names.

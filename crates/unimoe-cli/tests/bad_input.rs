@@ -409,3 +409,45 @@ fn an_interruption_between_steps_leaves_nothing() {
     common::check_failure(&output, 130, &["interrupted"]);
     assert_eq!(place.listing("."), Vec::<String>::new());
 }
+
+/// A pipe that nobody writes to stands for any step without end; a file would be read at once.
+#[cfg(unix)]
+#[test]
+fn a_second_interruption_ends_a_step_without_end() {
+    use std::{
+        process::{Command, Stdio},
+        thread::sleep,
+        time::{Duration, Instant},
+    };
+    let place = Place::new();
+    let pipe = Command::new("mkfifo")
+        .arg(place.path("codes.codes"))
+        .status();
+    assert!(pipe.unwrap().success());
+    let line = ["codec", "decode", "codes.codes", "-o", "results"];
+    let mut child = place
+        .command()
+        .args(line)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        // A library that refuses pipes ends at once, which is as good.
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(matches!(status.code(), Some(INPUT | 130)), "{status}");
+            break;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "two signals did not end it"
+        );
+        // Made once the program listens.
+        if place.path("results").exists() {
+            let id = child.id().to_string();
+            let _ = Command::new("kill").args(["-INT", &id]).status();
+        }
+        sleep(Duration::from_millis(200));
+    }
+    assert_eq!(place.listing("."), ["codes.codes"]);
+}

@@ -61,6 +61,7 @@ fn convert(
 ) -> Result<(), CliError> {
     let device = args.device.resolve()?;
     let outputs = Outputs::reserve(&args.output, &names(&args.inputs)?, extension)?;
+    interrupt.remove_on_stop(outputs.made());
     let mut progress = Progress::new(args.json);
     progress.spin("loading the codec");
     let codec = load(args.model.as_deref(), &device)?;

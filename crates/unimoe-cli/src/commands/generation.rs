@@ -51,6 +51,7 @@ impl Job<'_> {
             .map(|number| format!("{}-{number}", self.task))
             .collect();
         let outputs = Outputs::reserve(&args.output, &names, "wav")?;
+        interrupt.remove_on_stop(outputs.made());
 
         let mut progress = Progress::new(args.json);
         let start = Instant::now();
