@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -238,7 +239,13 @@ pub(super) fn read_text(path: &Path) -> Result<String, TokenizerError> {
         path: path.to_path_buf(),
         source,
     };
-    let found = fs::metadata(path).map_err(io)?.len();
+    let metadata = fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        // Opening a pipe would wait for its writer.
+        let reason = "not a regular file";
+        return Err(io(std::io::Error::new(ErrorKind::InvalidData, reason)));
+    }
+    let found = metadata.len();
     if found > MAX_BYTES {
         return Err(TokenizerError::TooLarge {
             path: path.to_path_buf(),
