@@ -1,14 +1,25 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and are only opened where opening can't hang.
 
 use std::{
-    fs::Permissions,
-    io::{self, BufWriter, Seek, Write},
+    fs::{self, File, Permissions},
+    io::{self, BufWriter, ErrorKind, Seek, Write},
     path::Path,
 };
 
 use tempfile::Builder;
 
 use crate::error::DacError;
+
+/// Opens a regular file to read; returns it with its length in bytes.
+///
+/// Opening a pipe would wait for its writer, and a device may have no end.
+pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "not a regular file"));
+    }
+    Ok((File::open(path)?, metadata.len()))
+}
 
 /// What [`write`]'s callback writes to.
 pub(crate) trait Target: Write + Seek {}
@@ -68,7 +79,7 @@ mod tests {
             Err(io::Error::other("no more"))
         });
         assert!(matches!(error, Err(DacError::Io { .. })));
-        assert_eq!(std::fs::read(&path).expect("readable"), b"old");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
+        assert_eq!(fs::read(&path).expect("readable"), b"old");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 }

@@ -8,7 +8,6 @@
 //! streams begin with some.
 
 use std::{
-    fs::File,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -51,13 +50,8 @@ impl AudioClip {
     /// sound, damaged, or with samples that are not finite.
     pub fn read(path: impl AsRef<Path>, max_seconds: f64) -> Result<Self, DacError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(DacError::io("read", path))?;
-        let metadata = file.metadata().map_err(DacError::io("read", path))?;
-        let name = path.display().to_string();
-        if !metadata.is_file() {
-            return Err(audio_error(&name, "not a regular file"));
-        }
-        Self::decode(file, &name, max_seconds)
+        let (file, _) = atomic::open(path).map_err(DacError::io("read", path))?;
+        Self::decode(file, &path.display().to_string(), max_seconds)
     }
 
     /// Reads a sound from `source`, which errors call `name`.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs,
     io::Read,
     ops::Range,
     path::{Path, PathBuf},
@@ -53,26 +53,19 @@ impl Checkpoint {
         } else {
             path.to_path_buf()
         };
-        let metadata = fs::metadata(&path).map_err(DacError::io("read", &path))?;
-        if !metadata.is_file() {
-            return Err(damaged(&path, "not a regular file".into()));
-        }
+        let (mut file, length) = atomic::open(&path).map_err(DacError::io("read", &path))?;
         let mut start = [0; 9];
-        let mut file = File::open(&path).map_err(DacError::io("read", &path))?;
         let zip = match file.read_exact(&mut start) {
             Ok(()) => start.starts_with(b"PK"),
             Err(_) => {
-                return Err(damaged(
-                    &path,
-                    format!("only {} bytes", metadata.len()).into(),
-                ));
+                return Err(damaged(&path, format!("only {length} bytes").into()));
             }
         };
         // A safetensors file opens with 8 bytes of length and a JSON object.
         if !zip && start[8] == b'{' {
             Self::safetensors(path)
         } else {
-            Self::pytorch(path, metadata.len())
+            Self::pytorch(path, length)
         }
     }
 
@@ -132,8 +125,8 @@ impl Checkpoint {
         } else {
             let path = self.path.with_file_name(CONFIG);
             let mut text = String::new();
-            File::open(&path)
-                .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
+            atomic::open(&path)
+                .and_then(|(file, _)| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
                 .map_err(DacError::io("read", &path))?;
             let value = serde_json::from_str(&text).map_err(|error| DacError::ConfigFile {
                 path: path.clone(),

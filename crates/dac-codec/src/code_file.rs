@@ -15,11 +15,7 @@
 //! | 40.. | `T * K` codes, frame by frame, each of `ceil(log2(entries))` bits, lowest bit first |
 //! | last 4 | CRC-32 of everything before |
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{io::Read, path::Path};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use thiserror::Error;
@@ -305,11 +301,10 @@ impl CodeFile {
     /// [`DacError::Io`], and [`DacError::CodeFile`] as [`CodeFile::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DacError> {
         let path = path.as_ref();
-        let metadata = fs::metadata(path).map_err(DacError::io("read", path))?;
         let mut bytes = Vec::new();
-        // Never more than was there when its size was asked for: a device file has no end.
-        File::open(path)
-            .and_then(|file| file.take(metadata.len()).read_to_end(&mut bytes))
+        // Never more than was there when its size was asked for.
+        atomic::open(path)
+            .and_then(|(file, length)| file.take(length).read_to_end(&mut bytes))
             .map_err(DacError::io("read", path))?;
         Self::from_bytes(&bytes).map_err(|source| at(path, source))
     }
