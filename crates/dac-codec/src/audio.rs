@@ -1,6 +1,7 @@
 //! Sound files in and out.
 //!
-//! Reading is symphonia's: WAV, FLAC, MP3, Ogg Vorbis, AAC and M4A/MP4, Matroska/WebM, AIFF, told apart by content.
+//! Reading is symphonia's: WAV, FLAC, MP3, Ogg (Vorbis, Opus), AAC and M4A/MP4, Matroska/WebM, AIFF, told apart by
+//! content.
 //!
 //! A damaged file is an error rather than a shorter sound: where the stream ends before the length that its
 //! container announces (0.1 s are forgiven, since codecs pad), where it ends inside a packet of unknown number, or
@@ -16,14 +17,13 @@ use std::{
 use burn::tensor::{Device, Tensor, TensorData};
 use hound::{SampleFormat, WavSpec, WavWriter};
 use symphonia::core::{
-    codecs::audio::AudioDecoderOptions,
     errors::Error as SymphoniaError,
     formats::{FormatOptions, TrackType, probe::Hint},
     io::{MediaSource, MediaSourceStream},
     meta::MetadataOptions,
 };
 
-use crate::{atomic, codec::input, error::DacError, resample::resample};
+use crate::{atomic, codec::input, error::DacError, packets::PacketDecoder, resample::resample};
 
 /// Seconds that may be missing at the end.
 const FORGIVEN_SECONDS: f64 = 0.1;
@@ -101,8 +101,7 @@ impl AudioClip {
             .as_ref()
             .and_then(|parameters| parameters.audio())
             .ok_or_else(|| audio_error(name, "the sound track's codec is unknown"))?;
-        let mut decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+        let mut decoder = PacketDecoder::new(parameters)
             .map_err(|error| caused(name, "the sound track's codec is not supported", error))?;
         let (id, announced) = (track.id, track.num_frames);
 
@@ -124,14 +123,8 @@ impl AudioClip {
             if packet.track_id != id {
                 continue;
             }
-            match decoder.decode(&packet) {
-                Ok(buffer) => {
-                    let spec = buffer.spec();
-                    let channels = spec.channels().count();
-                    let rate = spec.rate();
-                    buffer.copy_to_vec_interleaved(&mut mix.interleaved);
-                    mix.take(rate, channels)?;
-                }
+            match decoder.decode(&packet, &mut mix.interleaved) {
+                Ok(spec) => mix.take(spec.rate, spec.channels)?,
                 Err(SymphoniaError::DecodeError(_) | SymphoniaError::IoError(_)) => mix.skip()?,
                 Err(error) => return Err(caused(name, "damaged", error)),
             }

@@ -12,6 +12,7 @@ pub mod decoder;
 pub mod encoder;
 pub mod error;
 mod kernel;
+mod packets;
 pub mod quantizer;
 pub mod resample;
 pub mod residual_unit;

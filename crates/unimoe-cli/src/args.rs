@@ -60,7 +60,7 @@ pub struct SpeechArgs {
     /// Texts to speak, together as one batch
     #[arg(required = true, value_name = "TEXT")]
     pub texts: Vec<String>,
-    /// Recording of the voice (wav, flac, mp3, ogg, m4a; any rate, mono or stereo)
+    /// Recording of the voice (wav, flac, mp3, ogg, opus, m4a; any rate, mono or stereo)
     #[arg(long, alias = "ref-audio", value_name = "FILE")]
     pub voice: PathBuf,
     /// What is said in the recording
