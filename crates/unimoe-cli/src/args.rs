@@ -238,7 +238,12 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 fn non_negative(text: &str) -> Result<f64, String> {
-    number(text, |v| v >= 0.0, "a number of at least 0")
+    // The settings are f32 further on: what overflows there is none.
+    number(
+        text,
+        |v| v >= 0.0 && (v as f32).is_finite(),
+        "a number of at least 0",
+    )
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -238,6 +238,18 @@ fn a_pickle_that_would_run_code_does_not() {
 }
 
 #[test]
+fn a_sound_is_not_replaced_by_its_own_decoded_copy() {
+    let place = Place::new();
+    place.tone("tone.wav", 16_000, 1, 0.5);
+    let sound = fs::read(place.path("tone.wav")).unwrap();
+    place.works(&["codec", "encode", "tone.wav"]);
+    place.fails(&["codec", "decode", "tone.codes"], USAGE, &["tone.wav"]);
+    assert_eq!(fs::read(place.path("tone.wav")).unwrap(), sound);
+    place.works(&["codec", "decode", "tone.codes", "-o", "tone.wav"]);
+    assert_ne!(fs::read(place.path("tone.wav")).unwrap(), sound);
+}
+
+#[test]
 fn code_files_that_are_damaged() {
     let place = Place::new();
     place.tone("tone.wav", 16_000, 1, 0.5);

@@ -15,7 +15,7 @@ use crate::{
     report::{self, CodecReport, CodecResult},
 };
 
-/// Longest sound that is encoded, in seconds: two hours fit the memory of any machine.
+/// Longest sound that is encoded or decoded, in seconds: two hours fit the memory of any machine.
 const MAX_SECONDS: f64 = 7200.0;
 /// Frames that are converted at a time.
 const CHUNK_FRAMES: usize = 250;
@@ -62,6 +62,7 @@ fn convert(
     let device = args.device.resolve()?;
     let outputs = Outputs::reserve(&args.output, &names(&args.inputs)?, extension)?;
     interrupt.remove_on_stop(outputs.made());
+    keep_what_is_there(&args.output, outputs.paths())?;
     let mut progress = Progress::new(args.json);
     progress.spin("loading the codec");
     let codec = load(args.model.as_deref(), &device)?;
@@ -91,6 +92,22 @@ fn convert(
         report::json(&report)
     } else {
         report::print(&report.text())
+    }
+}
+
+/// Refuses to replace a file that the user did not name: `a.wav`, encoded to `a.codes`, would come back as
+/// its own decoded copy.
+fn keep_what_is_there(output: &Path, paths: &[PathBuf]) -> Result<(), CliError> {
+    let taken = paths.iter().find(|path| *path != output && path.exists());
+    match taken {
+        None => Ok(()),
+        Some(path) => Err(CliError::Argument {
+            what: "--output",
+            expected:
+                "a folder in which no result is there yet, or the file's own path to replace it"
+                    .into(),
+            found: format!("{}, which is there", path.display()),
+        }),
     }
 }
 
@@ -168,6 +185,14 @@ impl Conversion<'_> {
         let config = self.codec.config().clone();
         let file = CodeFile::read(input).map_err(CliError::input("the codes"))?;
         file.check(&config).map_err(unusable())?;
+        let seconds = file.frames() as f64 / config.frame_rate();
+        if seconds > MAX_SECONDS {
+            return Err(CliError::Argument {
+                what: "FILE",
+                expected: format!("at most {MAX_SECONDS} s of sound"),
+                found: format!("{}, {seconds:.0} s", input.display()),
+            });
+        }
         self.progress
             .start("decoding", file.frames(), config.frame_rate());
 
