@@ -70,9 +70,27 @@ impl RoutingContext {
     /// # Panics
     ///
     /// Panics if the device can't be read.
-    pub fn with_token_mask(mut self, mask: Tensor<2, Bool>) -> Self {
+    pub fn with_token_mask(self, mask: Tensor<2, Bool>) -> Self {
         let shape = mask.dims();
         let real: Vec<bool> = mask.into_data().iter::<bool>().collect();
+        self.with_host_mask(&real, shape)
+    }
+
+    /// Marks padding where the mask is on the host already: spares the device a round trip.
+    ///
+    /// # Shapes
+    ///
+    /// - real: `[B, S]` in row-major order, `true` where the token is real
+    ///
+    /// # Panics
+    ///
+    /// Panics if `real` doesn't have the elements of `shape`.
+    pub fn with_host_mask(mut self, real: &[bool], shape: [usize; 2]) -> Self {
+        assert_eq!(
+            real.len(),
+            shape[0] * shape[1],
+            "the token mask must cover [B, S] = {shape:?}"
+        );
         // All real is the same as no mask, and cheaper.
         self.token_mask = real.contains(&false).then(|| TokenMask {
             real: real.into(),

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 
-use crate::{config::UniMoeConfig, device::Backend, weights::released_parameters};
+use crate::{config::UniMoeConfig, device::Backend};
 
 /// Share of the free memory that the parameters may take: the rest is for caches and the codec.
 const MEMORY_SHARE: f64 = 0.8;
@@ -19,11 +19,7 @@ pub(crate) fn choose_dtype(config: &UniMoeConfig, device: &Device) -> DType {
             false => DType::F32,
         };
     }
-    let elements: usize = released_parameters(config.init(device))
-        .iter()
-        .map(|parameter| parameter.shape.iter().product::<usize>())
-        .sum();
-    let bytes = 4.0 * elements as f64;
+    let bytes = 4.0 * config.parameters() as f64;
     match free_memory() {
         Some(free) if bytes > MEMORY_SHARE * free => DType::F16,
         _ => DType::F32,

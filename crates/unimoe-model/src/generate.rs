@@ -289,10 +289,7 @@ impl Generation {
                 let mut rows = track.rows.into_codes();
                 rows.truncate(channels * (length + longest));
                 let delayed = CodeGrid::new(channels, rows)?;
-                let codes = match length {
-                    0 => CodeGrid::new(channels, Vec::new())?,
-                    _ => self.delay.cut(&delayed, length)?,
-                };
+                let codes = self.delay.cut(&delayed, length)?;
                 Ok(GeneratedCodes {
                     codes,
                     delayed,

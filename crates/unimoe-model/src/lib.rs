@@ -53,7 +53,7 @@ pub use init::{Preset, init_model_folder};
 pub use loss::{CodecLoss, IGNORED, codec_cross_entropy};
 pub use model::{DecodeState, LoadOptions, ModelInput, ModelOutput, UniMoe};
 pub use mrope::{MultimodalRope, MultimodalRopeConfig, Positions, RopeTable};
-pub use pipeline::{Generated, Pipeline, PipelineOptions};
+pub use pipeline::{Generated, Pipeline, PipelineOptions, find_codec};
 pub use prompt::{Prompt, PromptBatch, PromptText};
 pub use request::{MusicRequest, Request, RequestOptions, SpeechRequest, Voice};
 pub use sampler::{Sampler, SamplingConfig};

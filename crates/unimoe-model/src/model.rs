@@ -8,7 +8,7 @@ use std::path::Path;
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
-    tensor::{Bool, DType, Device, Int, Tensor, TensorData},
+    tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use moe_router::{Routing, RoutingContext, RoutingNoise};
 
@@ -252,16 +252,13 @@ impl UniMoe {
         input: &ModelInput,
         state: &mut DecodeState,
     ) -> Result<Tensor<3>, InputError> {
-        let length = input.check(&self.config)?;
         if input.batch != state.next.len() {
             return Err(InputError::Rows {
                 batch: state.next.len(),
                 tokens: input.ids.len(),
             });
         }
-        let output = self.run(input, Some(state))?;
-        debug_assert_eq!(output.hidden.dims()[1], length);
-        Ok(output.hidden)
+        Ok(self.run(input, Some(state))?.hidden)
     }
 
     /// Feeds one row of codes to each sequence of `state`.
@@ -343,12 +340,7 @@ impl UniMoe {
             }
             Some(positions) => positions.clone(),
         };
-        let mut routing = RoutingContext::new();
-        if input.real.contains(&false) {
-            let real = TensorData::new(input.real.clone(), [batch, length]);
-            let real = Tensor::<2, Bool>::from_data(real, &embedded.device());
-            routing = routing.with_token_mask(real);
-        }
+        let mut routing = RoutingContext::new().with_host_mask(&input.real, [batch, length]);
         if let Some(seed) = input.training_seed {
             routing = routing.with_noise(RoutingNoise::seeded(seed));
         }

@@ -366,8 +366,12 @@ impl Pipeline {
     }
 }
 
-/// The codec beside a model.
-fn find_codec(folder: &Path) -> Result<PathBuf, RequestError> {
+/// The codec beside a model: `dac/`, else `weights_16khz.pth`.
+///
+/// # Errors
+///
+/// [`RequestError::NoCodec`] where neither is there.
+pub fn find_codec(folder: &Path) -> Result<PathBuf, RequestError> {
     ["dac", "weights_16khz.pth"]
         .into_iter()
         .map(|name| folder.join(name))

@@ -180,25 +180,24 @@ impl AudioStream {
         if self.waiting.len() < self.chunk.saturating_mul(codes.len()) {
             return Ok(None);
         }
-        let frames = pipeline.codes_tensor(&std::mem::take(&mut self.waiting));
-        let audio = self.decoder.step(&pipeline.codec, frames)?;
-        Ok(audio.map(|audio| audio.into_data().iter::<f32>().collect()))
+        self.flush(pipeline)
     }
 
     fn finish(&mut self, pipeline: &Pipeline) -> Result<Vec<f32>, UniMoeError> {
-        let mut samples: Vec<f32> = Vec::new();
-        if !self.waiting.is_empty() {
-            let frames = pipeline.codes_tensor(&std::mem::take(&mut self.waiting));
-            let audio = self.decoder.step(&pipeline.codec, frames)?;
-            samples.extend(
-                audio
-                    .iter()
-                    .flat_map(|audio| audio.to_data().iter::<f32>().collect::<Vec<_>>()),
-            );
-        }
+        let mut samples = match self.waiting.is_empty() {
+            true => Vec::new(),
+            false => self.flush(pipeline)?.unwrap_or_default(),
+        };
         if let Some(audio) = self.decoder.finish(&pipeline.codec)? {
             samples.extend(audio.into_data().iter::<f32>());
         }
         Ok(samples)
+    }
+
+    /// Hands the waiting frames to the decoder; returns the samples that they complete.
+    fn flush(&mut self, pipeline: &Pipeline) -> Result<Option<Vec<f32>>, UniMoeError> {
+        let frames = pipeline.codes_tensor(&std::mem::take(&mut self.waiting));
+        let audio = self.decoder.step(&pipeline.codec, frames)?;
+        Ok(audio.map(|audio| audio.into_data().iter::<f32>().collect()))
     }
 }

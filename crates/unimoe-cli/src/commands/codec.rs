@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use dac_codec::{AudioClip, CodeFile, DacCodec};
-use unimoe_model::Preset;
+use unimoe_model::{Preset, find_codec};
 
 use crate::{
     args::CodecArgs,
@@ -144,11 +144,7 @@ fn load(path: Option<&Path>, device: &Device) -> Result<DacCodec, CliError> {
 
 /// The codec of a model folder, else the path itself.
 fn weights(path: &Path) -> PathBuf {
-    ["dac", "weights_16khz.pth"]
-        .into_iter()
-        .map(|name| path.join(name))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| path.to_owned())
+    find_codec(path).unwrap_or_else(|_| path.to_owned())
 }
 
 impl Conversion<'_> {

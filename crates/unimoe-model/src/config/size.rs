@@ -44,7 +44,7 @@ impl UniMoeConfig {
 
     /// Number of parameters. Sizes are at most 2^24, so that no product of four
     /// of them passes 128 bits.
-    fn parameters(&self) -> u128 {
+    pub(crate) fn parameters(&self) -> u128 {
         let (text, moe, codec) = (&self.text, &self.moe, &self.codec);
         let wide = |size: usize| size as u128;
         let d_model = wide(text.d_model);
