@@ -1,11 +1,15 @@
 //! What can go wrong with a configuration, weights, a picture or a video.
 
+mod frames;
+mod picture;
 mod weights;
 
 use std::{io, path::PathBuf};
 
 use crate::input::Grid;
 
+pub use frames::FrameError;
+pub use picture::PictureError;
 pub use weights::WeightsError;
 
 /// An error of this crate: the thing, what was expected of it and what was found.
@@ -113,5 +117,16 @@ pub enum VisionError {
         place: usize,
         /// The value.
         value: f32,
+    },
+    /// A picture, a video or a setting can't be made into patches.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// No frames come from a file or folder, or no video is written.
+    #[error("{}", path.display())]
+    Frames {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FrameError,
     },
 }

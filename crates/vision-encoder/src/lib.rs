@@ -10,8 +10,12 @@ mod files;
 mod input;
 mod merger;
 mod patch_embed;
+mod preprocess;
+mod resize;
 mod rope;
 mod shards;
+mod smart_resize;
+mod video;
 mod weights;
 mod window;
 
@@ -19,10 +23,16 @@ pub use attention::{SegmentAttention, SegmentAttentionConfig};
 pub use block::{GatedMlp, VisionBlock, VisionBlockConfig};
 pub use config::{AttentionScope, VisionEncoderConfig};
 pub use encoder::{LoadOptions, VisionEncoder, VisionStage};
-pub use error::{VisionError, WeightsError};
+pub use error::{FrameError, PictureError, VisionError, WeightsError};
 pub use input::{Grid, VisionInput, VisionKind};
 pub use merger::{PatchMerger, PatchMergerConfig};
 pub use patch_embed::{PatchEmbed, PatchEmbedConfig};
+pub use preprocess::{FrameStack, PixelBudget, Preprocessor};
 pub use rope::VisionRope;
+pub use smart_resize::SmartResize;
+pub use video::{
+    Animation, FfmpegVideo, FrameLimits, FrameSource, Frames, ImageFolder, Sampling, StillPicture,
+    VideoOptions, mux, open_source, read_frames, read_picture, read_video,
+};
 pub use weights::released_name;
 pub use window::PatchLayout;

@@ -1,6 +1,14 @@
 //! What can go wrong with a file or folder of frames.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use image::ImageError;
+
+use crate::VisionError;
 
 /// Why no frames come from a file or folder, or no video is written.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +32,12 @@ pub enum FrameError {
     #[error("not a readable picture")]
     Picture {
         /// What the decoder found.
-        source: image::ImageError,
+        source: ImageError,
     },
     /// A picture that claims to be larger than allowed.
-    #[error("{width} x {height} pixels, expected at most {max_side} in a row or column and {max_pixels} in all")]
+    #[error(
+        "{width} x {height} pixels, expected at most {max_side} in a row or column and {max_pixels} in all"
+    )]
     TooLarge {
         /// Width in pixels.
         width: u32,
@@ -81,8 +91,11 @@ pub enum FrameError {
         source: io::Error,
     },
     /// No container of a known kind.
-    #[error("not a picture, an animation or a video file (mp4, mov, mkv, webm, avi, ...)")]
-    UnknownKind,
+    #[error("not a picture, an animation or a video file (mp4, mov, mkv, webm, avi, ...): {words}")]
+    UnknownKind {
+        /// ffmpeg's last words.
+        words: String,
+    },
     /// A file without pictures that move: sound alone, for example.
     #[error("no video stream in it")]
     NoVideoStream,
@@ -99,7 +112,7 @@ pub enum FrameError {
         limit: Duration,
     },
     /// More bytes than allowed.
-    #[error("more than {limit} bytes of frames, the most that is read")]
+    #[error("more than {limit} bytes, the most that is read")]
     ByteLimit {
         /// The limit.
         limit: u64,
@@ -113,4 +126,23 @@ pub enum FrameError {
         /// The endings that are known.
         expected: &'static str,
     },
+}
+
+impl FrameError {
+    /// The error with the file or folder that it is about.
+    pub(crate) fn at(self, path: &Path) -> VisionError {
+        VisionError::Frames {
+            path: path.to_path_buf(),
+            source: self,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
+
+    /// What a decoder of pictures found.
+    pub(crate) fn picture(source: ImageError) -> Self {
+        Self::Picture { source }
+    }
 }

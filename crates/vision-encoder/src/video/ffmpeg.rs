@@ -1,0 +1,280 @@
+//! Video files, read by the program ffmpeg.
+
+use std::{
+    ffi::OsString,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use image::RgbImage;
+
+use super::{FrameLimits, FrameSource, Frames, Sampling, child::Running, kind, ppm};
+use crate::{FrameError, VisionError};
+
+/// Containers that are read. Playlists, scripts and patterns of names, which would open other files, are not among them.
+pub(super) const CONTAINERS: &str =
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,ogg,asf";
+
+/// From this many seconds between two frames on, each is looked up instead of decoding all that lies between.
+const SPARSE: f64 = 10.0;
+
+/// Resolution of the time at which a frame that is looked up is shown, per second.
+const LOOKUP_RATE: u32 = 1000;
+
+/// Conversion to RGB that gives the same on every processor.
+const SCALING: &str = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact";
+
+/// A video file (mp4, mov, mkv, webm, avi, ...) that the program ffmpeg decodes, in a process of its own.
+///
+/// - Time begins where the file's begins; where the pictures begin later, the first one is shown before. At a time the
+///   last frame is shown that has begun, so that variable rates need nothing more.
+/// - Rotation is obeyed. Pixels that are not square stay as they are stored, and transparency is ignored, both as in
+///   the published front end.
+/// - The frames before a damage are given; where there is none, ffmpeg's last words are the error.
+/// - Frames ten seconds apart or more are looked up one by one, nearer ones found by decoding what lies between.
+///   The process ends as soon as the last frame came, or with this one.
+#[derive(Debug)]
+pub struct FfmpegVideo {
+    path: PathBuf,
+    program: PathBuf,
+    limits: FrameLimits,
+}
+
+impl FfmpegVideo {
+    /// Opens a file for `program`, a path or a name on the `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such file. Whether it is a video is only told by reading it.
+    pub fn open(path: &Path, program: &Path, limits: FrameLimits) -> Result<Self, VisionError> {
+        kind::open_file(path).map_err(|error| error.at(path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            program: program.to_path_buf(),
+            limits,
+        })
+    }
+
+    /// Seconds that the file says it lasts; `None` where it doesn't.
+    ///
+    /// # Errors
+    ///
+    /// Where ffmpeg is missing or doesn't know the file.
+    pub fn duration(&self) -> Result<Option<f64>, VisionError> {
+        self.stated_duration().map_err(|error| error.at(&self.path))
+    }
+
+    fn stated_duration(&self) -> Result<Option<f64>, FrameError> {
+        let mut run = self.start(input(&self.path, CONTAINERS, &self.limits), Instant::now())?;
+        // Without an output it ends in an error after saying what the input is.
+        let log = run.finish()?.log;
+        if log.opened {
+            Ok(log.duration)
+        } else {
+            Err(log.error())
+        }
+    }
+
+    /// Seconds of video up to `enough`, from the times of the packets: nothing is decoded.
+    fn counted_duration(&self, enough: f64) -> Result<Option<f64>, FrameError> {
+        let mut arguments = input(&self.path, CONTAINERS, &self.limits);
+        let enough = format!("{enough:.6}");
+        push(
+            &mut arguments,
+            &["-map", "0:V:0", "-c", "copy", "-t", &enough],
+        );
+        push(&mut arguments, &["-progress", "pipe:1", "-f", "null", "-"]);
+        let mut run = self.start(arguments, Instant::now())?;
+        // About 200 bytes twice a second.
+        let mut report = String::new();
+        let limit = self.limits.max_bytes.min(1 << 24);
+        (&mut run.stdout)
+            .take(limit)
+            .read_to_string(&mut report)
+            .map_err(FrameError::io("read"))?;
+        run.finish()?;
+        let mut times = report.lines().filter_map(|line| {
+            let microseconds = line.strip_prefix("out_time_us=")?.parse::<f64>();
+            microseconds.ok().filter(|time| *time > 0.0)
+        });
+        Ok(times.next_back().map(|microseconds| microseconds / 1e6))
+    }
+
+    fn planned(&self, sampling: &Sampling) -> Result<Option<usize>, FrameError> {
+        let duration = match self.stated_duration()? {
+            Some(duration) => Some(duration),
+            None => self.counted_duration(sampling.max_frames() as f64 / sampling.fps())?,
+        };
+        Ok(duration.map(|seconds| sampling.frames_in(seconds)))
+    }
+
+    fn start(&self, arguments: Vec<OsString>, begun: Instant) -> Result<Running, FrameError> {
+        let limit = self.limits.time;
+        Running::start(&self.program, arguments, begun + limit, limit)
+    }
+
+    /// Starts decoding `count` frames at `rate` per second from `begin` seconds on.
+    fn decode(
+        &self,
+        begin: Option<f64>,
+        rate: &str,
+        count: usize,
+        begun: Instant,
+    ) -> Result<Running, FrameError> {
+        let mut arguments = Vec::new();
+        if let Some(seconds) = begin {
+            // From the key frame before; what precedes has negative times, of which the last is shown at 0.
+            let seconds = format!("{:.6}", (seconds * 1e6).ceil() / 1e6);
+            push(&mut arguments, &["-noaccurate_seek", "-ss", &seconds]);
+        }
+        arguments.extend(input(&self.path, CONTAINERS, &self.limits));
+        let filter = format!("fps=fps={rate}:round=up:start_time=0,{SCALING}");
+        let count = count.to_string();
+        push(
+            &mut arguments,
+            &["-map", "0:V:0", "-vf", &filter, "-frames:v", &count],
+        );
+        push(
+            &mut arguments,
+            &[
+                "-f",
+                "image2pipe",
+                "-c:v",
+                "ppm",
+                "-pix_fmt",
+                "rgb24",
+                "pipe:1",
+            ],
+        );
+        self.start(arguments, begun)
+    }
+}
+
+impl FrameSource for FfmpegVideo {
+    /// From the file's own duration; where it states none, its packets are counted.
+    fn n_frames(&mut self, sampling: &Sampling) -> Result<Option<usize>, VisionError> {
+        self.planned(sampling).map_err(|error| error.at(&self.path))
+    }
+
+    fn frames(&mut self, sampling: &Sampling) -> Result<Frames<'_>, VisionError> {
+        let reader = Reader {
+            bytes_left: self.limits.max_bytes,
+            video: self,
+            begun: Instant::now(),
+            any: false,
+        };
+        let path = &self.path;
+        let located =
+            move |frame: Result<RgbImage, FrameError>| frame.map_err(|error| error.at(path));
+        if 1.0 / sampling.fps() >= SPARSE {
+            let mut reader = reader;
+            let frames = sampling.times().map_while(move |time| reader.look_up(time));
+            return Ok(Box::new(Fused::new(frames).map(located)));
+        }
+        let rate = format!("{}", sampling.fps());
+        let run = self.decode(None, &rate, sampling.max_frames(), reader.begun);
+        let mut run = run.map_err(|error| error.at(&self.path))?;
+        let mut reader = reader;
+        let frames = std::iter::from_fn(move || reader.next(&mut run));
+        Ok(Box::new(Fused::new(frames).map(located)))
+    }
+}
+
+/// Reads frames off children.
+struct Reader<'a> {
+    video: &'a FfmpegVideo,
+    begun: Instant,
+    bytes_left: u64,
+    any: bool,
+}
+
+impl Reader<'_> {
+    /// The next frame, or the reason why there is none at all.
+    fn next(&mut self, run: &mut Running) -> Option<Result<RgbImage, FrameError>> {
+        let limits = &self.video.limits;
+        match ppm::read_frame(&mut run.stdout, limits, &mut self.bytes_left) {
+            Ok(Some(frame)) => {
+                self.any = true;
+                Some(Ok(frame))
+            }
+            Err(error) => Some(Err(error)),
+            Ok(None) => match run.finish() {
+                Err(error) => Some(Err(error)),
+                Ok(_) if self.any => None,
+                Ok(finished) if finished.succeeded => Some(Err(FrameError::NoFrames)),
+                Ok(finished) => Some(Err(finished.log.error())),
+            },
+        }
+    }
+
+    /// The frame shown at `seconds`.
+    fn look_up(&mut self, seconds: f64) -> Option<Result<RgbImage, FrameError>> {
+        let rate = LOOKUP_RATE.to_string();
+        let run = self.video.decode(Some(seconds), &rate, 1, self.begun);
+        match run {
+            Ok(mut run) => self.next(&mut run),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Ends after the first error.
+struct Fused<I> {
+    frames: Option<I>,
+}
+
+impl<I> Fused<I> {
+    fn new(frames: I) -> Self {
+        Self {
+            frames: Some(frames),
+        }
+    }
+}
+
+impl<I: Iterator<Item = Result<RgbImage, FrameError>>> Iterator for Fused<I> {
+    type Item = Result<RgbImage, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = self.frames.as_mut()?.next();
+        if !matches!(frame, Some(Ok(_))) {
+            self.frames = None;
+        }
+        frame
+    }
+}
+
+/// The arguments up to an input: no keyboard, no network, no other files, no huge frames.
+pub(super) fn input(path: &Path, containers: &str, limits: &FrameLimits) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    let seconds = limits.time.as_secs().clamp(1, 1 << 30);
+    push(
+        &mut arguments,
+        &[
+            "-nostdin",
+            "-hide_banner",
+            "-timelimit",
+            &seconds.to_string(),
+        ],
+    );
+    push(&mut arguments, &["-protocol_whitelist", "file,pipe"]);
+    push(&mut arguments, &["-format_whitelist", containers]);
+    push(
+        &mut arguments,
+        &["-max_pixels", &limits.max_pixels.to_string()],
+    );
+    push(&mut arguments, &["-i"]);
+    arguments.push(file_url(path));
+    arguments
+}
+
+/// The path with the protocol's name before it, so that nothing in it is taken for an option or another protocol.
+pub(super) fn file_url(path: &Path) -> OsString {
+    let mut url = OsString::from("file:");
+    url.push(path);
+    url
+}
+
+pub(super) fn push(arguments: &mut Vec<OsString>, more: &[&str]) {
+    arguments.extend(more.iter().map(OsString::from));
+}
