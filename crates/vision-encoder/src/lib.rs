@@ -28,6 +28,7 @@ pub use input::{Grid, VisionInput, VisionKind};
 pub use merger::{PatchMerger, PatchMergerConfig};
 pub use patch_embed::{PatchEmbed, PatchEmbedConfig};
 pub use preprocess::{FrameStack, PixelBudget, Preprocessor};
+pub use resize::Bicubic;
 pub use rope::VisionRope;
 pub use smart_resize::SmartResize;
 pub use video::{

@@ -12,7 +12,8 @@ use std::{num::NonZero, thread};
 use image::RgbImage;
 
 use crate::{
-    PictureError, VisionEncoderConfig, VisionError, VisionInput, VisionKind, resize::Resizer,
+    Bicubic, PictureError, VisionEncoderConfig, VisionError, VisionInput, VisionKind,
+    resize::Resizer,
 };
 pub use budget::PixelBudget;
 use patches::PatchOrder;
@@ -54,8 +55,12 @@ pub struct Preprocessor {
     pub std: [f64; 3],
     /// How large a picture becomes.
     pub image_budget: PixelBudget,
+    /// How a picture is resized.
+    pub image_filter: Bicubic,
     /// How large the frames of a video become.
     pub video_budget: PixelBudget,
+    /// How the frames of a video are resized.
+    pub video_filter: Bicubic,
 }
 
 impl Default for Preprocessor {
@@ -75,7 +80,9 @@ impl Preprocessor {
             mean: [0.48145466, 0.4578275, 0.40821073],
             std: [0.26862954, 0.26130258, 0.27577711],
             image_budget: PixelBudget::image(),
+            image_filter: Bicubic::Pillow,
             video_budget: PixelBudget::video(),
+            video_filter: Bicubic::TorchvisionFloat,
         }
     }
 
@@ -103,7 +110,7 @@ impl Preprocessor {
     /// out of range.
     pub fn image(&self, picture: &RgbImage) -> Result<VisionInput, VisionError> {
         let order = self.order(&self.image_budget, picture.dimensions(), 1)?;
-        let mut frames = FrameStack::new(order);
+        let mut frames = FrameStack::new(order, self.image_filter);
         frames.push(picture)?;
         Ok(VisionInput {
             kind: VisionKind::Image,
@@ -133,7 +140,9 @@ impl Preprocessor {
                 .chunks(run)
                 .zip(patches.chunks_mut(run * order.step_values()));
             let workers: Vec<_> = runs
-                .map(|(steps, patches)| scope.spawn(|| order.write_steps(steps, patches)))
+                .map(|(steps, patches)| {
+                    scope.spawn(|| order.write_steps(steps, patches, self.video_filter))
+                })
                 .collect();
             workers
                 .into_iter()
@@ -153,7 +162,7 @@ impl Preprocessor {
     /// As [`image`](Self::image).
     pub fn begin_video(&self, size: (u32, u32), planned: usize) -> Result<FrameStack, VisionError> {
         let order = self.order(&self.video_budget, size, planned.max(1))?;
-        Ok(FrameStack::new(order))
+        Ok(FrameStack::new(order, self.video_filter))
     }
 
     /// The pictures in patches, as the encoder sees them: the inverse of [`image`](Self::image) and
@@ -226,6 +235,7 @@ impl Preprocessor {
 #[derive(Debug)]
 pub struct FrameStack {
     order: PatchOrder,
+    filter: Bicubic,
     resizer: Resizer,
     waiting: Vec<RgbImage>,
     patches: Vec<f32>,
@@ -233,9 +243,10 @@ pub struct FrameStack {
 }
 
 impl FrameStack {
-    fn new(order: PatchOrder) -> Self {
+    fn new(order: PatchOrder, filter: Bicubic) -> Self {
         Self {
             order,
+            filter,
             resizer: Resizer::default(),
             waiting: Vec::new(),
             patches: Vec::new(),
@@ -249,9 +260,7 @@ impl FrameStack {
     ///
     /// Where the frame is empty.
     pub fn push(&mut self, frame: &RgbImage) -> Result<(), VisionError> {
-        let resized = self
-            .resizer
-            .resize(frame, self.order.height(), self.order.width())?;
+        let resized = self.resizer.resize(frame, self.order.size(), self.filter)?;
         self.waiting.push(resized);
         if self.waiting.len() == self.order.frames {
             self.step();

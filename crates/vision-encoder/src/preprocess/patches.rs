@@ -13,7 +13,7 @@
 use image::RgbImage;
 
 use super::{MAX_FRAME, Preprocessor};
-use crate::{Grid, PictureError, VisionInput, VisionKind, resize::Resizer};
+use crate::{Bicubic, Grid, PictureError, VisionInput, VisionKind, resize::Resizer};
 
 /// Channels of a picture.
 const CHANNELS: usize = 3;
@@ -82,14 +82,12 @@ impl PatchOrder {
         })
     }
 
-    /// Height of a frame, in pixels.
-    pub(super) fn height(&self) -> u32 {
-        (self.rows * self.side) as u32
-    }
-
-    /// Width of a frame, in pixels.
-    pub(super) fn width(&self) -> u32 {
-        (self.columns * self.side) as u32
+    /// Width and height of a frame, in pixels.
+    pub(super) fn size(&self) -> (u32, u32) {
+        (
+            (self.columns * self.side) as u32,
+            (self.rows * self.side) as u32,
+        )
     }
 
     /// Values of the patches of one step.
@@ -124,13 +122,14 @@ impl PatchOrder {
         &self,
         steps: &[&[RgbImage]],
         patches: &mut [f32],
+        filter: Bicubic,
     ) -> Result<(), PictureError> {
         let mut resizer = Resizer::default();
         let mut frames = Vec::with_capacity(self.frames);
         for (step, patches) in steps.iter().zip(patches.chunks_mut(self.step_values())) {
             frames.clear();
             for frame in *step {
-                frames.push(resizer.resize(frame, self.height(), self.width())?);
+                frames.push(resizer.resize(frame, self.size(), filter)?);
             }
             self.write(&frames, patches);
         }
@@ -197,7 +196,7 @@ impl PatchOrder {
             let begin = pictures.len();
             pictures.resize(
                 begin + self.frames,
-                RgbImage::new(self.width(), self.height()),
+                RgbImage::new(self.size().0, self.size().1),
             );
             let frames = &mut pictures[begin..];
             let patches = step.chunks_exact(self.patch_values());

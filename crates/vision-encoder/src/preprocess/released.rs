@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{PixelBudget, Preprocessor};
 use crate::{VisionError, files::read_text};
@@ -10,19 +10,23 @@ use crate::{VisionError, files::read_text};
 /// Pillow's number of bicubic resampling.
 const BICUBIC: f64 = 3.0;
 
+/// The files that are read, the first that is there.
+const FILES: [&str; 2] = ["video_preprocessor_config.json", "preprocessor_config.json"];
+
 impl Preprocessor {
+    /// Whether a folder holds one of the files that [`load`](Self::load) reads.
+    pub fn is_in(folder: &Path) -> bool {
+        FILES.iter().any(|name| folder.join(name).exists())
+    }
+
     /// Reads `video_preprocessor_config.json`, or else `preprocessor_config.json`, of a model folder.
     ///
     /// # Errors
     ///
     /// Where neither can be read, and as [`from_released`](Self::from_released).
     pub fn load(folder: &Path) -> Result<Self, VisionError> {
-        let video = folder.join("video_preprocessor_config.json");
-        let path = if video.exists() {
-            video
-        } else {
-            folder.join("preprocessor_config.json")
-        };
+        let [video, image] = FILES.map(|name| folder.join(name));
+        let path = if video.exists() { video } else { image };
         let text = read_text(&path).map_err(|source| VisionError::Io {
             action: "read",
             path: path.clone(),
@@ -87,7 +91,9 @@ impl Preprocessor {
                 max_pixels: max_pixels?,
                 ..default.image_budget
             },
+            image_filter: default.image_filter,
             video_budget: default.video_budget,
+            video_filter: default.video_filter,
         };
         if !fields.flag("do_rescale")?.unwrap_or(true) {
             preprocessor.rescale = 1.0;
@@ -98,6 +104,30 @@ impl Preprocessor {
         }
         preprocessor.validate()?;
         Ok(preprocessor)
+    }
+
+    /// The published schema of transformers' `Qwen2VLVideoProcessor`, for `video_preprocessor_config.json`. The
+    /// budget of videos is not part of it.
+    pub fn to_released(&self) -> Value {
+        let budget = &self.image_budget;
+        json!({
+            "video_processor_type": "Qwen2VLVideoProcessor",
+            "processor_class": "Qwen2_5_VLProcessor",
+            "do_resize": true,
+            "do_rescale": true,
+            "do_normalize": true,
+            "do_convert_rgb": true,
+            "resample": 3,
+            "rescale_factor": self.rescale,
+            "image_mean": self.mean,
+            "image_std": self.std,
+            "min_pixels": budget.min_pixels,
+            "max_pixels": budget.max_pixels,
+            "size": {"shortest_edge": budget.min_pixels, "longest_edge": budget.max_pixels},
+            "patch_size": self.patch_size,
+            "temporal_patch_size": self.temporal_patch_size,
+            "merge_size": self.merge_size,
+        })
     }
 }
 
@@ -217,6 +247,17 @@ mod tests {
         );
         assert_eq!(read.image_budget.min_pixels, 100);
         assert_eq!(read.image_budget.max_pixels, 2000);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let written = Preprocessor {
+            patch_size: 8,
+            mean: [0.5, 0.25, 0.125],
+            ..Preprocessor::unimoe_audio()
+        };
+        let back = read(written.to_released()).expect("our own file");
+        assert_eq!(back, written);
     }
 
     #[test]

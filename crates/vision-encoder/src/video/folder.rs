@@ -146,8 +146,8 @@ mod tests {
     fn names_are_ordered_by_their_numbers() {
         let sorted = [
             "1.png",
-            "02.png",
-            "2.jpg",
+            "02.jpg",
+            "2.png",
             "10.png",
             "a1b2.png",
             "a1b10.png",
