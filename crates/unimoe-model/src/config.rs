@@ -2,6 +2,7 @@
 
 mod released;
 mod size;
+mod vision;
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use moe_router::{Capacity, DropPolicy, DynamicCapacityMoeConfig, ExpertCount, Gating, Weighting};
+use vision_encoder::VisionEncoderConfig;
 
 use crate::{
     attention::GroupedQueryAttentionConfig,
@@ -17,6 +19,8 @@ use crate::{
     files::read_text,
     tokenizer::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE},
 };
+
+pub use vision::VisionConfig;
 
 /// Everything that fixes the structure of a model.
 ///
@@ -29,6 +33,8 @@ pub struct UniMoeConfig {
     pub moe: MoeConfig,
     /// The codec's side of the model.
     pub codec: CodecConfig,
+    /// The vision side; `None` where the model sees nothing.
+    pub vision: Option<VisionConfig>,
 }
 
 /// Sizes of the transformer (Qwen2.5 style).
@@ -135,6 +141,10 @@ impl UniMoeConfig {
                 ..MoeConfig::published(1)
             },
             codec: CodecConfig::released(151_665),
+            vision: Some(VisionConfig::beside(
+                151_665,
+                VisionEncoderConfig::unimoe_audio(),
+            )),
         }
     }
 
@@ -173,6 +183,10 @@ impl UniMoeConfig {
             },
             moe: MoeConfig::published(d_routed),
             codec: CodecConfig::released(BYTE_LEVEL_PLACEHOLDER),
+            vision: Some(VisionConfig::beside(
+                BYTE_LEVEL_PLACEHOLDER,
+                VisionEncoderConfig::tiny(d_model),
+            )),
         }
     }
 
@@ -274,7 +288,12 @@ impl UniMoeConfig {
             (codec.placeholder as usize) < text.vocab_size,
             format!("codec_placeholder_value = {}", codec.placeholder),
             format!("text_config.vocab_size = {}", text.vocab_size),
-        )
+        )?;
+        let vision = self.vision.as_ref();
+        match vision.and_then(|vision| vision.contradiction(text, codec)) {
+            Some((first, second)) => check(false, first, second),
+            None => Ok(()),
+        }
     }
 
     /// One mixture of experts, with the released routing and weighting.

@@ -1,12 +1,13 @@
-//! Embeddings of text and of codec codes, and how they merge into one sequence.
+//! Embeddings of text and of codec codes, and how they merge into one sequence with images and videos.
 //!
 //! A position that takes audio holds the placeholder id in the text; its embedding is the sum of one
 //! row per codec channel (UniMoE-Audio, section 3.1).
 //!
 //! ```text
-//! ids       [ 7, P, P, 9 ]      P: placeholder
-//! codes         [a][b]          one row of K codes for each P, in order
-//! embedded  [ t7, ca, cb, t9 ]
+//! ids       [ 7, V, V, P, P, 9 ]      V: video token, P: placeholder
+//! video         [u][v]                one row of the vision encoder for each V, in order
+//! codes               [a][b]          one row of K codes for each P, in order
+//! embedded  [ t7, u, v, ca, cb, t9 ]
 //! ```
 //!
 //! Axes: `B` rows, `S` positions, `P` audio positions, `K` channels, `V` codec vocabulary, `D` width.
@@ -66,21 +67,28 @@ impl CodecEmbedding {
     }
 }
 
-/// Embeds `ids`, with the rows of `audio` in the places where `ids` holds `placeholder`, in order.
+/// Rows that stand in for the places where the text holds `token`, in order.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// The token's id.
+    pub token: u32,
+    /// `[P, D]`, as many rows as there are such tokens.
+    pub rows: Tensor<2>,
+}
+
+/// Embeds `ids`, with the rows of `others` in the places of their tokens.
 ///
-/// Differentiable in both. The caller has checked that there are as many rows as placeholders.
+/// Differentiable in all. The caller has checked that there are as many rows as places.
 ///
 /// # Shapes
 ///
 /// - ids: `[B, S]` in row-major order
-/// - audio: `[P, D]`
 /// - output: `[B, S, D]`
 pub(crate) fn merge(
     text: &Embedding,
     ids: &[u32],
     batch: usize,
-    placeholder: u32,
-    audio: Option<Tensor<2>>,
+    others: Vec<StandIn>,
 ) -> Tensor<3> {
     let weight = text.weight.val();
     let (device, [_, d_model]) = (weight.device(), weight.dims());
@@ -89,24 +97,24 @@ pub(crate) fn merge(
         let length = values.len();
         Tensor::<1, Int>::from_data(TensorData::new(values, [length]), &device)
     };
+    let dtype = weight.dtype();
     let rows = weight.select(0, index(ids.iter().map(|&id| id as i32).collect()));
-    let merged = match audio {
-        None => rows,
-        Some(audio) => {
-            // The audio rows stand behind the text rows; picking them by index keeps both gradients.
-            let mut next_audio = tokens as i32;
-            let order = (0..tokens as i32).zip(ids).map(|(place, &id)| {
-                if id == placeholder {
-                    next_audio += 1;
-                    next_audio - 1
-                } else {
-                    place
-                }
-            });
-            let order = order.collect();
-            Tensor::cat(vec![rows, audio], 0).select(0, index(order))
+    if others.is_empty() {
+        return rows.reshape([batch, tokens / batch, d_model]);
+    }
+    // The other rows stand behind the text rows; picking them by index keeps all gradients.
+    let mut first = tokens;
+    let mut order: Vec<i32> = (0..tokens as i32).collect();
+    let mut parts = vec![rows];
+    for StandIn { token, rows } in others {
+        let places = ids.iter().zip(&mut order).filter(|(id, _)| **id == token);
+        for (row, (_, place)) in (first..).zip(places) {
+            *place = row as i32;
         }
-    };
+        first += rows.dims()[0];
+        parts.push(rows.cast(dtype));
+    }
+    let merged = Tensor::cat(parts, 0).select(0, index(order));
     merged.reshape([batch, tokens / batch, d_model])
 }
 
@@ -115,17 +123,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn audio_rows_stand_in_for_placeholders_in_order() {
+    fn rows_stand_in_for_their_tokens_in_order() {
         let device = Device::flex();
         let mut text = EmbeddingConfig::new(3, 1).init(&device);
         text.weight = text
             .weight
             .map(|_| Tensor::from_data([[10.0f32], [20.0], [30.0]], &device));
-        let audio = Tensor::<2>::from_data([[1.0f32], [2.0]], &device);
-        let merged = merge(&text, &[0, 2, 2, 1], 2, 2, Some(audio));
-        assert_eq!(merged.dims(), [2, 2, 1]);
+        let rows = |values: &[f32]| Tensor::<1>::from_data(values, &device).unsqueeze_dim(1);
+        let (audio, video) = (rows(&[1.0, 2.0]), rows(&[3.0]));
+        let others = [(2, audio), (1, video)].map(|(token, rows)| StandIn { token, rows });
+        let merged = merge(&text, &[0, 2, 1, 2, 0, 0], 2, others.into());
+        assert_eq!(merged.dims(), [2, 3, 1]);
         let values = merged.into_data().try_into_vec::<f32>().expect("f32");
-        assert_eq!(values, [10.0, 1.0, 2.0, 20.0]);
+        assert_eq!(values, [10.0, 1.0, 3.0, 2.0, 10.0, 10.0]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod host;
 
 use std::path::PathBuf;
 
+use vision_encoder::VisionKind;
+
 pub use host::{CodesError, PromptError, SamplingError, TokenizerError};
 
 /// Anything that can go wrong from a model folder to a sound.
@@ -37,6 +39,9 @@ pub enum UniMoeError {
     /// The request can't be served.
     #[error("the request can't be served")]
     Request(#[from] RequestError),
+    /// The vision encoder says no.
+    #[error("the pictures can't be used")]
+    Vision(#[from] vision_encoder::VisionError),
     /// The codec says no.
     #[error("the codec can't be used")]
     Codec(#[from] dac_codec::DacError),
@@ -111,6 +116,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// Which number and why.
         source: moe_router::MoeConfigError,
+    },
+    /// The numbers make no vision encoder.
+    #[error("{}: the vision part makes no encoder: {source}", path.display())]
+    Vision {
+        /// The file.
+        path: PathBuf,
+        /// Which number and why.
+        source: Box<vision_encoder::VisionError>,
     },
 }
 
@@ -317,6 +330,37 @@ pub enum InputError {
         /// Size of the codec vocabulary.
         vocabulary: usize,
     },
+    /// There is an image or a video, and no vision encoder.
+    #[error("an image or a video was given to a model without a vision encoder")]
+    NoVisionEncoder,
+    /// The patches of an image or a video form no tokens.
+    #[error(
+        "{grid:?} patches in time, height and width don't form whole squares of {merge} x {merge}"
+    )]
+    VisionGrid {
+        /// Patches in time, height and width.
+        grid: [usize; 3],
+        /// Patches per side of a token.
+        merge: usize,
+    },
+    /// The rows of an image or a video are not those of its grid, or not as wide as the model.
+    #[error("an image or a video should have rows of the shape {expected:?}, found {found:?}")]
+    VisionRows {
+        /// Tokens of its grid, and the model's width.
+        expected: [usize; 2],
+        /// Shape of its rows.
+        found: [usize; 2],
+    },
+    /// The tokens in the prompt are not as many as the rows that stand for them.
+    #[error("the prompt has {tokens} {kind} tokens where {rows} rows of the vision encoder belong")]
+    VisionTokens {
+        /// Of what: image or video.
+        kind: VisionKind,
+        /// Tokens in the prompt that follow each other.
+        tokens: usize,
+        /// Rows of the image or video that belongs there; 0 where there is none.
+        rows: usize,
+    },
 }
 
 /// Why a generation can't go on.
@@ -378,6 +422,9 @@ pub enum RequestError {
         /// The sample.
         found: f32,
     },
+    /// Music for a video was asked for without one.
+    #[error("there is no video and no image, at least one expected")]
+    NoPictures,
     /// Model, tokenizer and codec don't belong together.
     #[error("{what}: the model has {model}, what goes with it has {other}")]
     Mismatch {

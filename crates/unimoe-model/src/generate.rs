@@ -17,12 +17,14 @@
 use burn::tensor::DType;
 
 use crate::{
-    config::CodecConfig,
+    config::{CodecConfig, UniMoeConfig},
     delay::{CodeGrid, DelayPattern},
     error::{GenerationError, UniMoeError},
     guidance::{ClassifierFreeGuidance, EosRule},
-    model::{DecodeState, ModelInput, UniMoe},
+    input::ModelInput,
+    model::{DecodeState, UniMoe},
     sampler::{Sampler, SamplingConfig},
+    vision::EncodedVision,
 };
 
 /// What to generate from, and how.
@@ -39,8 +41,10 @@ pub struct GenerationRequest {
 /// One row of a prompt.
 #[derive(Debug, Clone, Default)]
 pub struct PromptRow {
-    /// Text ids, with a placeholder for each row of codes.
+    /// Text ids, with a placeholder for each row of codes, of an image or of a video.
     pub ids: Vec<u32>,
+    /// Images and videos in order. The two rows of a request share them, so that each is encoded once.
+    pub vision: Vec<EncodedVision>,
     /// Delayed codes of the placeholders, `[P, K]` in row-major order.
     pub codes: Vec<u32>,
 }
@@ -151,6 +155,15 @@ impl GenerationOptions {
             .into());
         }
         Ok(())
+    }
+}
+
+impl GenerationRequest {
+    /// Positions that it may take in all: prompt, first row of codes, frames and delay.
+    pub(crate) fn positions(&self, longest_delay: usize) -> usize {
+        let prompt = self.conditional.ids.len().max(self.unconditional.ids.len());
+        let frames = self.options.max_frames.saturating_add(longest_delay + 1);
+        prompt.saturating_add(frames)
     }
 }
 
@@ -327,15 +340,15 @@ impl Group {
             batch: rows.len(),
             ..ModelInput::default()
         };
+        let filler = filler(model.config());
         for row in &rows {
             let padding = length - row.ids.len();
-            // Any id serves as padding that is not the placeholder: the mask hides it.
-            let filler = u32::from(model.config().codec.placeholder == 0);
             input.ids.extend(std::iter::repeat_n(filler, padding));
             input.ids.extend(&row.ids);
             input.real.extend(std::iter::repeat_n(false, padding));
             input.real.extend(std::iter::repeat_n(true, row.ids.len()));
             input.codes.extend(&row.codes);
+            input.vision.extend(row.vision.iter().cloned());
         }
         let steps = members
             .iter()
@@ -371,6 +384,18 @@ impl Group {
             .try_into_vec()
             .map_err(|_| GenerationError::Logits.into())
     }
+}
+
+/// An id to pad with: the mask hides it, but it must not stand for codes, an image or a video.
+fn filler(config: &UniMoeConfig) -> u32 {
+    let vision = config.vision.as_ref();
+    let seen = vision.map(|vision| [vision.image_token, vision.video_token]);
+    let taken = [config.codec.placeholder]
+        .into_iter()
+        .chain(seen.into_iter().flatten());
+    let taken: Vec<u32> = taken.collect();
+    // One of the first four ids is none of the three.
+    (0..4).find(|id| !taken.contains(id)).unwrap_or_default()
 }
 
 impl Track {

@@ -10,6 +10,7 @@ use burn::tensor::Device;
 use dac_codec::{DacCodec, DacConfig};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
+use vision_encoder::Preprocessor;
 
 use crate::{
     config::UniMoeConfig,
@@ -17,7 +18,7 @@ use crate::{
     random::RandomWeights,
     shards::INDEX_FILE,
     tokenizer::Tokenizer,
-    weights::{ReleasedParameter, released_parameters},
+    weights::{PATCH_EMBEDDING, ReleasedParameter, released_parameters},
 };
 
 /// Largest size of a shard in bytes.
@@ -30,7 +31,7 @@ pub enum Preset {
     Tiny,
     /// About 90 M parameters.
     Small,
-    /// The published sizes. The vision tower is not written yet.
+    /// The published sizes.
     Released,
 }
 
@@ -162,7 +163,17 @@ pub(crate) fn write_weights(
     folder: &Path,
     device: &Device,
 ) -> Result<(), WeightsError> {
-    let parameters = released_parameters(config.init(device));
+    let mut parameters = released_parameters(config.init(device));
+    let vision = config.vision.as_ref().map(|vision| &vision.encoder);
+    let embedding = parameters.iter_mut().find(|p| p.name == PATCH_EMBEDDING);
+    if let (Some(vision), Some(embedding)) = (vision, embedding) {
+        // A convolution over channels and frames, as the release stores it.
+        let (planes, side) = (
+            vision.in_channels * vision.temporal_patch_size,
+            vision.patch_size,
+        );
+        embedding.shape = vec![vision.d_model, planes, side, side];
+    }
     let shards = divide(parameters);
     let random = RandomWeights { seed };
     let mut weight_map = serde_json::Map::new();
@@ -178,6 +189,13 @@ pub(crate) fn write_weights(
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     write_json(&folder.join(INDEX_FILE), &index)?;
+    if let Some(vision) = vision {
+        let preprocessor = Preprocessor::for_encoder(vision).to_released();
+        write_json(
+            &folder.join("video_preprocessor_config.json"),
+            &preprocessor,
+        )?;
+    }
     write_json(&folder.join("config.json"), &config.to_released())
 }
 

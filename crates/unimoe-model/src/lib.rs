@@ -1,4 +1,4 @@
-//! UniMoE-Audio for Burn: speech and music generation from text and a voice.
+//! UniMoE-Audio for Burn: speech and music generation from text, a voice and a video.
 //!
 //! Start at [`Pipeline`]: it takes requests to sound. [`UniMoe`] is the model alone, [`Generation`] the
 //! loop over its steps. The features `flex` (CPU), `cuda`, `rocm`, `vulkan`, `metal` and `wgpu` compile
@@ -19,10 +19,12 @@ mod generate;
 mod guidance;
 mod head;
 mod init;
+mod input;
 mod loss;
 mod model;
 mod mrope;
 mod pipeline;
+mod prepare;
 mod prompt;
 mod random;
 mod request;
@@ -30,11 +32,12 @@ mod sampler;
 mod shards;
 mod stream;
 mod tokenizer;
+mod vision;
 mod weights;
 
 pub use attention::{CausalMask, GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use cache::{KvCache, KvCacheShape, LayerCache};
-pub use config::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig};
+pub use config::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig, VisionConfig};
 pub use decoder::{Decoder, DecoderConfig, DecoderContext, DecoderLayer, DecoderOutput};
 pub use delay::{CodeGrid, DelayPattern, Prefill, SpecialCodes};
 pub use device::{Backend, DeviceChoice, DeviceError};
@@ -50,16 +53,19 @@ pub use generate::{
 pub use guidance::{ClassifierFreeGuidance, EosRule};
 pub use head::{CodecHead, CodecHeadConfig};
 pub use init::{Preset, init_model_folder};
+pub use input::ModelInput;
 pub use loss::{CodecLoss, IGNORED, codec_cross_entropy};
-pub use model::{DecodeState, LoadOptions, ModelInput, ModelOutput, UniMoe};
+pub use model::{DecodeState, LoadOptions, ModelOutput, UniMoe};
 pub use mrope::{MultimodalRope, MultimodalRopeConfig, Positions, RopeTable};
 pub use pipeline::{Generated, Pipeline, PipelineOptions, find_codec};
 pub use prompt::{Prompt, PromptBatch, PromptText};
-pub use request::{MusicRequest, Request, RequestOptions, SpeechRequest, Voice};
+pub use request::{MusicRequest, Request, RequestOptions, SpeechRequest, VideoMusicRequest, Voice};
 pub use sampler::{Sampler, SamplingConfig};
 pub use shards::{Shards, StoredTensor};
 pub use stream::{AudioChunk, Progress, Session, StepOutput};
 pub use tokenizer::{TokenBatch, Tokenizer};
+pub use vision::{EncodedVision, VisionSpan};
+pub use vision_encoder::{Grid, VisionInput, VisionKind};
 pub use weights::released_name;
 
 /// Compiles the README's example.

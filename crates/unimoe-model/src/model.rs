@@ -11,22 +11,25 @@ use burn::{
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use moe_router::{Routing, RoutingContext, RoutingNoise};
+use vision_encoder::{VisionEncoder, VisionInput, VisionKind};
 
 use crate::{
     attention::CausalMask,
     cache::{KvCache, KvCacheShape},
     config::UniMoeConfig,
     decoder::{Decoder, DecoderContext},
-    embedding::{CodecEmbedding, CodecEmbeddingConfig, merge},
+    embedding::{CodecEmbedding, CodecEmbeddingConfig, StandIn, merge},
     error::{InputError, UniMoeError, WeightsError},
     head::{CodecHead, CodecHeadConfig},
+    input::{ModelInput, check_codes},
     mrope::{MultimodalRope, MultimodalRopeConfig, Positions},
     random::RandomWeights,
     shards::Shards,
+    vision::{EncodedVision, VisionSpan},
     weights::{self, Source},
 };
 
-/// UniMoE-Audio: text and codes in, codes out.
+/// UniMoE-Audio: text, codes, images and videos in, codes out.
 #[derive(Module, Debug)]
 pub struct UniMoe {
     /// Text embedding, `[vocabulary, D]`.
@@ -39,6 +42,8 @@ pub struct UniMoe {
     pub codec_head: CodecHead,
     /// Logits of text, `[D, vocabulary]`; `None` where the model only generates audio.
     pub text_head: Option<Linear>,
+    /// What sees images and videos; `None` where the model has none, or was loaded without.
+    pub vision: Option<VisionEncoder>,
     #[module(skip)]
     config: UniMoeConfig,
     #[module(skip)]
@@ -54,23 +59,8 @@ pub struct LoadOptions {
     pub strict: bool,
     /// Whether to load the text head, which generating audio doesn't need. Default: `false`
     pub text_head: bool,
-}
-
-/// A batch of sequences, on the host.
-#[derive(Debug, Clone, Default)]
-pub struct ModelInput {
-    /// Number of rows `B`.
-    pub batch: usize,
-    /// Text ids `[B, S]` in row-major order; the placeholder id where a row of codes goes.
-    pub ids: Vec<u32>,
-    /// `true` where a token is not padding, `[B, S]`.
-    pub real: Vec<bool>,
-    /// Codes `[P, K]` of the audio positions of all rows, in order.
-    pub codes: Vec<u32>,
-    /// Positions for the rotary embedding; `None` for those of text.
-    pub positions: Option<Positions>,
-    /// Seed of the routers' training noise; `None` in evaluation.
-    pub training_seed: Option<u64>,
+    /// Whether to load the vision encoder, which only images and videos need. Default: `true`
+    pub vision: bool,
 }
 
 /// What a full pass returns.
@@ -98,6 +88,7 @@ impl Default for LoadOptions {
             dtype: DType::F32,
             strict: true,
             text_head: false,
+            vision: true,
         }
     }
 }
@@ -121,6 +112,7 @@ impl UniMoeConfig {
                     .with_bias(false)
                     .init(device),
             ),
+            vision: (self.vision.as_ref()).map(|vision| vision.encoder.init(device)),
             config: self.clone(),
             rope: MultimodalRopeConfig::new(text.d_head, text.rope_sections)
                 .with_theta(text.rope_theta)
@@ -179,12 +171,56 @@ impl UniMoe {
         if !options.text_head {
             model.text_head = None;
         }
+        if !options.vision {
+            model.vision = None;
+        }
         weights::load(model, source, options.dtype, device, options.strict)
     }
 
     /// The structure of the model.
     pub fn config(&self) -> &UniMoeConfig {
         &self.config
+    }
+
+    /// Runs images and videos of any sizes through the vision encoder, all in one pass.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::NoVisionEncoder`] where the model has none; a
+    /// [`VisionError`](vision_encoder::VisionError) where a grid and its patches don't fit each other.
+    pub fn encode_vision(&self, inputs: &[VisionInput]) -> Result<Vec<EncodedVision>, UniMoeError> {
+        let (Some(encoder), Some(vision)) = (&self.vision, &self.config.vision) else {
+            return match inputs {
+                [] => Ok(Vec::new()),
+                _ => Err(InputError::NoVisionEncoder.into()),
+            };
+        };
+        let spans: Vec<VisionSpan> = inputs.iter().map(VisionSpan::from).collect();
+        let lengths: Vec<usize> = (spans.iter())
+            .map(|span| span.tokens(vision.encoder.merge_size))
+            .collect::<Result<_, _>>()?;
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = encoder.forward(inputs)?.split_with_sizes(lengths, 0);
+        let encoded = rows.into_iter().zip(spans);
+        Ok(encoded
+            .map(|(rows, span)| EncodedVision { rows, span })
+            .collect())
+    }
+
+    /// Embeds a batch: text, and in the places of their tokens codes, images and videos.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[B, S, D]`
+    ///
+    /// # Errors
+    ///
+    /// As for [`forward`](Self::forward).
+    pub fn embed(&self, input: &ModelInput) -> Result<Tensor<3>, InputError> {
+        input.check(&self.config)?;
+        Ok(self.embed_checked(input))
     }
 
     /// Embeds and runs a batch without a cache.
@@ -323,6 +359,39 @@ impl UniMoe {
         self.codec_embedding.forward(codes)
     }
 
+    /// The positions that the tokens have by themselves, counted from 0 in each row.
+    fn positions(&self, input: &ModelInput) -> Result<Positions, InputError> {
+        let spans: Vec<VisionSpan> = input.vision.iter().map(|encoded| encoded.span).collect();
+        match &self.config.vision {
+            Some(vision) if !spans.is_empty() => {
+                Positions::multimodal(&input.ids, &input.real, input.batch, &spans, vision)
+            }
+            _ => Ok(Positions::text(&input.real, input.batch)),
+        }
+    }
+
+    /// [`embed`](Self::embed) of a batch that has been [checked](ModelInput::check).
+    fn embed_checked(&self, input: &ModelInput) -> Tensor<3> {
+        let mut others = Vec::new();
+        if !input.codes.is_empty() {
+            others.push(StandIn {
+                token: self.config.codec.placeholder,
+                rows: self.embed_codes(&input.codes),
+            });
+        }
+        for kind in [VisionKind::Image, VisionKind::Video] {
+            let seen = (input.vision.iter()).filter(|encoded| encoded.span.kind == kind);
+            let rows: Vec<Tensor<2>> = seen.map(|encoded| encoded.rows.clone()).collect();
+            if let (false, Some(vision)) = (rows.is_empty(), &self.config.vision) {
+                others.push(StandIn {
+                    token: vision.token(kind),
+                    rows: Tensor::cat(rows, 0),
+                });
+            }
+        }
+        merge(&self.text_embedding, &input.ids, input.batch, others)
+    }
+
     fn run(
         &self,
         input: &ModelInput,
@@ -330,16 +399,15 @@ impl UniMoe {
     ) -> Result<ModelOutput, InputError> {
         let length = input.check(&self.config)?;
         let batch = input.batch;
-        let audio = (!input.codes.is_empty()).then(|| self.embed_codes(&input.codes));
-        let placeholder = self.config.codec.placeholder;
-        let embedded = merge(&self.text_embedding, &input.ids, batch, placeholder, audio);
         let positions = match &input.positions {
             None => {
                 let first = state.as_ref().map(|state| state.next.as_slice());
-                Positions::text(&input.real, batch).after(first.unwrap_or_default())
+                let own = self.positions(input)?;
+                own.after(first.unwrap_or_default())
             }
             Some(positions) => positions.clone(),
         };
+        let embedded = self.embed_checked(input);
         let mut routing = RoutingContext::new().with_host_mask(&input.real, [batch, length]);
         if let Some(seed) = input.training_seed {
             routing = routing.with_noise(RoutingNoise::seeded(seed));
@@ -396,79 +464,12 @@ impl DecodeState {
     /// Notes new tokens of each row: which are real, and where the row goes on.
     fn append(&mut self, positions: &Positions, real: &[bool]) {
         let length = positions.length;
-        for (row, (known, next)) in self.real.iter_mut().zip(&mut self.next).enumerate() {
-            let tokens = row * length..(row + 1) * length;
-            known.extend(&real[tokens.clone()]);
-            let last = positions
-                .axes
-                .iter()
-                .flat_map(|axis| axis[tokens.clone()].iter().zip(&real[tokens.clone()]))
-                .filter(|(_, real)| **real)
-                .map(|(position, _)| position.saturating_add(1));
-            *next = last.max().unwrap_or(*next).max(*next);
+        for (known, real) in self.real.iter_mut().zip(real.chunks(length.max(1))) {
+            known.extend(real);
         }
-    }
-}
-
-impl ModelInput {
-    /// Checks that everything fits together and returns the length `S`.
-    fn check(&self, config: &UniMoeConfig) -> Result<usize, InputError> {
-        let length = self.ids.len().checked_div(self.batch).unwrap_or(0);
-        if length == 0 || length * self.batch != self.ids.len() {
-            return Err(InputError::Rows {
-                batch: self.batch,
-                tokens: self.ids.len(),
-            });
+        let after = positions.next(real);
+        for (next, after) in self.next.iter_mut().zip(after) {
+            *next = after.max(*next);
         }
-        let positions = self.positions.as_ref();
-        let fits = positions.is_none_or(|p| {
-            p.batch == self.batch
-                && p.length == length
-                && p.axes.iter().all(|axis| axis.len() == self.ids.len())
-        });
-        if self.real.len() != self.ids.len() || !fits {
-            return Err(InputError::MaskLength {
-                expected: self.ids.len(),
-                found: self.real.len(),
-            });
-        }
-        if length > config.text.max_positions {
-            return Err(InputError::TooLong {
-                found: length,
-                limit: config.text.max_positions,
-            });
-        }
-        let vocabulary = config.text.vocab_size;
-        if let Some(place) = self.ids.iter().position(|&id| id as usize >= vocabulary) {
-            return Err(InputError::Token {
-                place,
-                id: self.ids[place],
-                vocabulary,
-            });
-        }
-        let placeholder = config.codec.placeholder;
-        let expected = self.ids.iter().filter(|&&id| id == placeholder).count();
-        let channels = config.codec.n_channels;
-        if self.codes.len() != expected * channels {
-            return Err(InputError::CodeRows {
-                expected,
-                found: self.codes.len() / channels,
-            });
-        }
-        check_codes(&self.codes, config)?;
-        Ok(length)
-    }
-}
-
-fn check_codes(codes: &[u32], config: &UniMoeConfig) -> Result<(), InputError> {
-    let vocabulary = config.codec.vocab_size;
-    match codes.iter().position(|&code| code as usize >= vocabulary) {
-        None => Ok(()),
-        Some(place) => Err(InputError::Code {
-            frame: place / config.codec.n_channels,
-            channel: place % config.codec.n_channels,
-            code: codes[place],
-            vocabulary,
-        }),
     }
 }

@@ -120,6 +120,23 @@ impl Positions {
         self
     }
 
+    /// The position of each row's next token: one behind the largest of its real tokens, 0 where it has none.
+    ///
+    /// `real` is `true` where a token is not padding, `[B, S]` in row-major order.
+    pub fn next(&self, real: &[bool]) -> Vec<i64> {
+        let mut next = vec![0; self.batch];
+        for axis in &self.axes {
+            for (place, (position, _)) in (axis.iter().zip(real))
+                .enumerate()
+                .filter(|(_, (_, real))| **real)
+            {
+                let next = &mut next[place / self.length];
+                *next = position.saturating_add(1).max(*next);
+            }
+        }
+        next
+    }
+
     /// One position per row, the same on all three axes.
     pub fn step(positions: &[i64]) -> Self {
         Self {

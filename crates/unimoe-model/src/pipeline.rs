@@ -1,8 +1,9 @@
-//! From texts and a voice to sound. Start here: it calls the rest of the crate top to bottom.
+//! From texts, a voice and a video to sound. Start here: it calls the rest of the crate top to bottom.
 //!
 //! ```text
 //! request -> prompt -> tokens -> model -> delayed codes -> codes -> codec -> sound
 //!    voice -> codec -> codes -> delayed codes ^
+//!    video -> patches -> vision encoder ------^
 //! ```
 //!
 //! Axes: `B` batch, `K` codec channels, `T` frames, `L` samples.
@@ -14,16 +15,18 @@ use std::{
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use dac_codec::{AudioClip, DacCodec};
+use vision_encoder::Preprocessor;
 
 use crate::{
+    config::VisionConfig,
     delay::{CodeGrid, DelayPattern},
     dtype::choose_dtype,
-    error::{PromptError, RequestError, TokenizerError, UniMoeError},
-    generate::{Batching, GeneratedCodes, GenerationRequest, PromptRow, StopReason},
+    error::{RequestError, TokenizerError, UniMoeError},
+    generate::{Batching, GeneratedCodes, StopReason},
     init::Preset,
     model::{LoadOptions, UniMoe},
-    prompt::{Prompt, PromptText},
-    request::{MusicRequest, Request, SpeechRequest, Voice},
+    prompt::{IMAGE, VIDEO},
+    request::{MusicRequest, Request, SpeechRequest, VideoMusicRequest},
     stream::{Progress, Session},
     tokenizer::Tokenizer,
 };
@@ -38,9 +41,10 @@ const SILENCE: f32 = 1e-4;
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) model: UniMoe,
-    tokenizer: Tokenizer,
+    pub(crate) tokenizer: Tokenizer,
     pub(crate) codec: DacCodec,
-    delay: DelayPattern,
+    pub(crate) delay: DelayPattern,
+    preprocessor: Preprocessor,
     device: Device,
 }
 
@@ -53,6 +57,8 @@ pub struct PipelineOptions {
     pub codec: Option<PathBuf>,
     /// Whether to accept tensors that the model has no place for.
     pub lenient: bool,
+    /// Whether to leave the vision encoder out of memory: speech and music from text don't need it.
+    pub without_vision: bool,
 }
 
 /// What came of a request.
@@ -90,15 +96,29 @@ impl Pipeline {
         let config = crate::config::UniMoeConfig::load(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::from_dir(folder)?;
         let codec = DacCodec::load(codec_path, device)?;
+        let mut loaded = config;
+        if options.without_vision {
+            loaded.vision = None;
+        }
         let load = LoadOptions {
             dtype: options
                 .dtype
-                .unwrap_or_else(|| choose_dtype(&config, device)),
+                .unwrap_or_else(|| choose_dtype(&loaded, device)),
             strict: !options.lenient,
             text_head: false,
+            vision: !options.without_vision,
+        };
+        // A file that is damaged shows before the model is read.
+        let preprocessor = match Preprocessor::is_in(folder) {
+            true => Some(Preprocessor::load(folder)?),
+            false => None,
         };
         let model = UniMoe::load(folder, load, device)?;
-        Self::new(model, tokenizer, codec, device)
+        let pipeline = Self::new(model, tokenizer, codec, device)?;
+        match preprocessor {
+            Some(preprocessor) => pipeline.with_preprocessor(preprocessor),
+            None => Ok(pipeline),
+        }
     }
 
     /// An untrained model in memory: makes noise, and equals the folder that
@@ -149,23 +169,84 @@ impl Pipeline {
             config.codec.eos as usize,
             sound.codebook_size,
         )?;
-        let name = "<|AUDIO_PLACEHOLDER|>";
-        let placeholder = tokenizer
-            .token_id(name)
-            .ok_or_else(|| TokenizerError::NoToken { token: name.into() })?;
-        check(
+        let check_token = |what, token: &str, id: u32| {
+            let found = tokenizer.token_id(token);
+            let found = found.ok_or_else(|| TokenizerError::NoToken {
+                token: token.to_string(),
+            })?;
+            Ok::<_, UniMoeError>(check(what, id as usize, found as usize)?)
+        };
+        check_token(
             "the id of <|AUDIO_PLACEHOLDER|>",
-            config.codec.placeholder as usize,
-            placeholder as usize,
+            "<|AUDIO_PLACEHOLDER|>",
+            config.codec.placeholder,
         )?;
+        if let (Some(_), Some(vision)) = (&model.vision, &config.vision) {
+            check_token("the id of <|image_pad|>", IMAGE, vision.image_token)?;
+            check_token("the id of <|video_pad|>", VIDEO, vision.video_token)?;
+        }
         let delay = DelayPattern::new(config.codec.delay_pattern.clone())?;
+        let vision = config.vision.as_ref();
+        let preprocessor = vision.map(|vision| Preprocessor::for_encoder(&vision.encoder));
         Ok(Self {
+            preprocessor: preprocessor.unwrap_or_default(),
             model,
             tokenizer,
             codec,
             delay,
             device: device.clone(),
         })
+    }
+
+    /// The same with other settings for pictures, whose patches must be the model's.
+    ///
+    /// # Errors
+    ///
+    /// A [`RequestError::Mismatch`] where they are not.
+    pub fn with_preprocessor(mut self, preprocessor: Preprocessor) -> Result<Self, UniMoeError> {
+        if let Some(VisionConfig { encoder, .. }) = &self.model.config().vision {
+            for (what, model, other) in [
+                (
+                    "pixels of a patch",
+                    encoder.patch_size,
+                    preprocessor.patch_size,
+                ),
+                (
+                    "frames of a patch",
+                    encoder.temporal_patch_size,
+                    preprocessor.temporal_patch_size,
+                ),
+                (
+                    "patches of a token",
+                    encoder.merge_size,
+                    preprocessor.merge_size,
+                ),
+            ] {
+                if model != other {
+                    return Err(RequestError::Mismatch { what, model, other }.into());
+                }
+            }
+        }
+        self.preprocessor = preprocessor;
+        Ok(self)
+    }
+
+    /// How pictures and videos become the model's input.
+    ///
+    /// ```
+    /// use unimoe_model::{Pipeline, Preset};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = burn::tensor::Device::flex();
+    /// let pipeline = Pipeline::untrained(Preset::Tiny, 1, None, &device)?;
+    /// let frames = vec![image::RgbImage::new(64, 48); 4];
+    /// let input = pipeline.preprocessor().video(&frames, 2.0)?;
+    /// assert_eq!(input.grid.t, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn preprocessor(&self) -> &Preprocessor {
+        &self.preprocessor
     }
 
     /// The model.
@@ -216,6 +297,21 @@ impl Pipeline {
         self.generate(&requests, Batching::default(), progress)
     }
 
+    /// Makes music for videos or images; one batch. `progress` is called after every step and may stop the
+    /// work.
+    ///
+    /// # Errors
+    ///
+    /// As for [`generate`](Self::generate).
+    pub fn video_music(
+        &self,
+        requests: &[VideoMusicRequest],
+        progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, UniMoeError> {
+        let requests: Vec<Request> = requests.iter().cloned().map(Request::VideoMusic).collect();
+        self.generate(&requests, Batching::default(), progress)
+    }
+
     /// Generates a batch of any requests and decodes it.
     ///
     /// Where `progress` breaks off, each result holds what was complete by then and says
@@ -223,8 +319,8 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// A [`UniMoeError`] where a request is unusable (a blank text, a silent or too long voice, a setting
-    /// out of range, a prompt longer than the model's positions) or the model gives no finite logits.
+    /// A [`UniMoeError`] where a request is unusable (a blank text, a silent or too long voice, no picture, a
+    /// setting out of range, a prompt longer than the model's positions) or the model gives no finite logits.
     pub fn generate(
         &self,
         requests: &[Request],
@@ -250,11 +346,8 @@ impl Pipeline {
         requests: &[Request],
         batching: Batching,
     ) -> Result<Session<'_>, UniMoeError> {
-        let requests: Vec<GenerationRequest> = requests
-            .iter()
-            .map(|request| self.prepare(request))
-            .collect::<Result<_, _>>()?;
-        Session::start(self, &requests, batching)
+        let prepared = self.prepare_all(requests, batching)?;
+        Session::start(self, &prepared, batching)
     }
 
     /// Encodes a recording as a reference voice: `[T, K]`.
@@ -331,37 +424,6 @@ impl Pipeline {
             audio,
             seed,
             stop: generated.stop,
-        })
-    }
-
-    /// Turns a request into rows of ids and codes.
-    fn prepare(&self, request: &Request) -> Result<GenerationRequest, UniMoeError> {
-        let frame_rate = self.codec.config().frame_rate();
-        let (prompt, codes, options) = match request {
-            Request::Music(music) => (Prompt::music(&music.caption)?, Vec::new(), music.options),
-            Request::Speech(speech) => {
-                let voice = match &speech.voice {
-                    Voice::Clip(clip) => &self.encode_voice(clip)?,
-                    Voice::Codes(codes) => codes,
-                };
-                let special = self.model.config().codec.special();
-                let delayed = self.delay.delay_reference(voice, special)?;
-                let rows = delayed.n_frames();
-                let prompt = Prompt::speech(&speech.text, &speech.voice_text, rows)?;
-                (prompt, delayed.into_codes(), speech.options)
-            }
-        };
-        let options = options.in_frames(frame_rate)?;
-        let row = |text: &PromptText| {
-            Ok::<_, PromptError>(PromptRow {
-                ids: text.encode(&self.tokenizer)?,
-                codes: codes.clone(),
-            })
-        };
-        Ok(GenerationRequest {
-            conditional: row(prompt.conditional())?,
-            unconditional: row(prompt.unconditional())?,
-            options,
         })
     }
 }

@@ -1,10 +1,13 @@
-//! The prompts of speech and music, each with the unconditional twin that guidance needs.
+//! The prompts of speech, music and music for a video, each with the unconditional twin that guidance needs.
 //!
 //! The wording is the published one (UniMoE-Audio, arXiv:2510.13344). Control tokens and texts are kept
-//! apart until they are ids, so that a user's text can't pass for structure. Carries no codes: a voice
-//! takes its placeholders here, its codes go to the model beside the ids.
+//! apart until they are ids, so that a user's text can't pass for structure. Carries no codes and no
+//! pictures: a voice or a video takes its placeholders here, its codes or rows go to the model beside the
+//! ids.
 
 use std::fmt;
+
+use vision_encoder::VisionKind;
 
 use crate::{
     error::{PromptError, TokenizerError},
@@ -12,6 +15,10 @@ use crate::{
 };
 
 const PLACEHOLDER: &str = "<|AUDIO_PLACEHOLDER|>";
+/// Stands for a part of an image.
+pub(crate) const IMAGE: &str = "<|image_pad|>";
+/// Stands for a part of a video.
+pub(crate) const VIDEO: &str = "<|video_pad|>";
 const SPEECH_TEXT: &str = "text to speak";
 const VOICE_TEXT: &str = "text of the voice";
 const CAPTION: &str = "music caption";
@@ -29,7 +36,10 @@ pub struct Prompt {
 /// One row's text, in parts. Its [`Display`](fmt::Display) form is the whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptText {
-    parts: Vec<Part>,
+    /// Images and videos.
+    vision: Vec<Part>,
+    /// What is asked for.
+    content: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +79,7 @@ impl Prompt {
     pub fn music(caption: &str) -> Result<Self, PromptError> {
         check(CAPTION, caption)?;
         let row = |caption: &str| {
-            PromptText::around(vec![
+            PromptText::new(vec![
                 control("<|MUSIC_START|>"),
                 text(CAPTION, caption),
                 control("<|MUSIC_END|>"),
@@ -100,7 +110,7 @@ impl Prompt {
             return Err(PromptError::NoFrames);
         }
         let row = |speech: &str| {
-            PromptText::around(vec![
+            PromptText::new(vec![
                 control("<|SPEECH_PROMPT_START|>"),
                 text(VOICE_TEXT, voice_text),
                 control("<|SPEECH_PROMPT_END|>"),
@@ -122,6 +132,42 @@ impl Prompt {
         })
     }
 
+    /// The same with an image or a video of `n_tokens` tokens in front of the request, behind those that
+    /// are there. Both rows get it: guidance leads away from the words, not from what is seen.
+    ///
+    /// # Errors
+    ///
+    /// [`PromptError::NoVisionTokens`] where there is no token.
+    ///
+    /// ```
+    /// use unimoe_model::{Prompt, VisionKind};
+    ///
+    /// let prompt = Prompt::music("Upbeat")?.with_vision(VisionKind::Video, 2)?;
+    /// let text = prompt.conditional().to_string();
+    /// assert!(text.contains("<|video_pad|><|video_pad|><|vision_end|><|MUSIC_START|>Upbeat"));
+    /// # Ok::<(), unimoe_model::PromptError>(())
+    /// ```
+    pub fn with_vision(mut self, kind: VisionKind, n_tokens: usize) -> Result<Self, PromptError> {
+        if n_tokens == 0 {
+            return Err(PromptError::NoVisionTokens);
+        }
+        let token = match kind {
+            VisionKind::Image => IMAGE,
+            VisionKind::Video => VIDEO,
+        };
+        for row in [&mut self.unconditional, &mut self.conditional] {
+            row.vision.extend([
+                control("<|vision_start|>"),
+                Part::Control {
+                    token,
+                    count: n_tokens,
+                },
+                control("<|vision_end|>"),
+            ]);
+        }
+        Ok(self)
+    }
+
     /// The row that guidance moves away from.
     pub fn unconditional(&self) -> &PromptText {
         &self.unconditional
@@ -139,8 +185,15 @@ impl Prompt {
 }
 
 impl PromptText {
-    /// Puts the system part and the turns of the dialogue around a content.
-    fn around(content: Vec<Part>) -> Self {
+    fn new(content: Vec<Part>) -> Self {
+        Self {
+            vision: Vec::new(),
+            content,
+        }
+    }
+
+    /// The system part and the turns of the dialogue around what is seen and asked for.
+    fn parts(&self) -> Vec<Part> {
         let fixed = |words| text("prompt", words);
         let mut parts = vec![
             control("<|im_start|>"),
@@ -150,7 +203,7 @@ impl PromptText {
             control("<|im_start|>"),
             fixed("user\n"),
         ];
-        parts.extend(content);
+        parts.extend(self.vision.iter().chain(&self.content).cloned());
         parts.extend([
             control("<|im_end|>"),
             fixed("\n"),
@@ -158,7 +211,7 @@ impl PromptText {
             fixed("assistant\n"),
             control("<|AUDIO_START|>"),
         ]);
-        Self { parts }
+        parts
     }
 
     /// Token ids of the row.
@@ -169,18 +222,18 @@ impl PromptText {
     /// [`TokenizerError::NoToken`] where the tokenizer lacks one that the prompt needs.
     pub fn encode(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, PromptError> {
         let mut ids = Vec::new();
-        for part in &self.parts {
+        for part in self.parts() {
             match part {
                 Part::Control { token, count } => {
                     let id = tokenizer
                         .token_id(token)
                         .ok_or_else(|| TokenizerError::NoToken {
-                            token: (*token).to_string(),
+                            token: token.to_string(),
                         })?;
-                    ids.extend(std::iter::repeat_n(id, *count));
+                    ids.extend(std::iter::repeat_n(id, count));
                 }
                 Part::Text { what, text } => {
-                    let encoded = tokenizer.encode(text)?;
+                    let encoded = tokenizer.encode(&text)?;
                     let mut special = encoded.iter().filter_map(|&id| tokenizer.special_token(id));
                     if let Some(token) = special.next() {
                         return Err(PromptError::ControlToken {
@@ -198,14 +251,14 @@ impl PromptText {
 
 impl fmt::Display for PromptText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
+        for part in self.parts() {
             match part {
                 Part::Control { token, count } => {
-                    for _ in 0..*count {
+                    for _ in 0..count {
                         formatter.write_str(token)?;
                     }
                 }
-                Part::Text { text, .. } => formatter.write_str(text)?,
+                Part::Text { text, .. } => formatter.write_str(&text)?,
             }
         }
         Ok(())
@@ -282,8 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_stands_before_the_request_in_both_rows() {
+        let prompt = Prompt::music("Rain").expect("a caption");
+        let prompt = (prompt.with_vision(VisionKind::Image, 1))
+            .and_then(|prompt| prompt.with_vision(VisionKind::Video, 2))
+            .expect("tokens");
+        let seen = "user\n<|vision_start|><|image_pad|><|vision_end|>\
+            <|vision_start|><|video_pad|><|video_pad|><|vision_end|><|MUSIC_START|>";
+        for (row, caption) in [
+            (prompt.conditional(), "Rain<|MUSIC_END|>"),
+            (prompt.unconditional(), "Low quality.<|MUSIC_END|>"),
+        ] {
+            let text = row.to_string();
+            assert!(text.contains(&format!("{seen}{caption}")), "{text}");
+        }
+        let prompt = Prompt::music("Rain").expect("a caption");
+        let error = prompt.with_vision(VisionKind::Image, 0);
+        assert!(matches!(error, Err(PromptError::NoVisionTokens)));
+    }
+
+    #[test]
     fn the_parts_encode_as_the_whole_text() {
         let prompts = [
+            Prompt::music("seen")
+                .and_then(|prompt| prompt.with_vision(VisionKind::Video, 4))
+                .expect("a caption"),
             Prompt::speech(" Hello,  you!\n", "Ça va…\u{301}", 3).expect("texts and frames"),
             Prompt::music("a\n\n<tool_call>").expect("a caption"),
         ];

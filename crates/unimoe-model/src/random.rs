@@ -8,6 +8,14 @@ use safetensors::Dtype;
 /// Standard deviation of matrices, the published initializer range.
 const STANDARD_DEVIATION: f32 = 0.02;
 
+/// How the names of norms end, the vision encoder's too.
+const NORMS: [&str; 4] = [
+    "norm.weight",
+    ".norm1.weight",
+    ".norm2.weight",
+    ".ln_q.weight",
+];
+
 /// Draws each parameter from its own stream, so that the order of reading doesn't matter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RandomWeights {
@@ -23,7 +31,7 @@ impl RandomWeights {
     /// normal numbers.
     pub(crate) fn bytes(self, name: &str, shape: &[usize]) -> Vec<u8> {
         let elements = shape.iter().product();
-        if name.ends_with("norm.weight") {
+        if NORMS.iter().any(|norm| name.ends_with(norm)) {
             return bf16::ONE.to_le_bytes().repeat(elements);
         }
         if name.ends_with(".bias") {

@@ -5,6 +5,7 @@
 use dac_codec::AudioClip;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use vision_encoder::VisionInput;
 
 use crate::{
     config::CodecConfig,
@@ -23,6 +24,8 @@ pub enum Request {
     Speech(SpeechRequest),
     /// Music by its description.
     Music(MusicRequest),
+    /// Music for a video or for images.
+    VideoMusic(VideoMusicRequest),
 }
 
 /// Speech in a given voice.
@@ -43,6 +46,17 @@ pub struct SpeechRequest {
 pub struct MusicRequest {
     /// The description.
     pub caption: String,
+    /// How to generate.
+    pub options: RequestOptions,
+}
+
+/// Music for a video or for images.
+#[derive(Debug, Clone)]
+pub struct VideoMusicRequest {
+    /// The description.
+    pub caption: String,
+    /// A video, an image, or several of them, in the order in which the model sees them.
+    pub vision: Vec<VisionInput>,
     /// How to generate.
     pub options: RequestOptions,
 }
@@ -73,6 +87,16 @@ pub struct RequestOptions {
     pub seed: Option<u64>,
 }
 
+impl Request {
+    /// The images and videos that the model sees.
+    pub(crate) fn vision(&self) -> &[VisionInput] {
+        match self {
+            Self::VideoMusic(request) => &request.vision,
+            Self::Speech(_) | Self::Music(_) => &[],
+        }
+    }
+}
+
 impl RequestOptions {
     /// The published settings for speech.
     pub fn speech() -> Self {
@@ -86,7 +110,7 @@ impl RequestOptions {
         }
     }
 
-    /// The published settings for music.
+    /// The published settings for music, also for that of a video.
     pub fn music() -> Self {
         Self {
             min_seconds: 8.0,

@@ -97,8 +97,12 @@ const NAMES: &[(&str, &str)] = &[
 /// Beginning of the text part's names in memory, accepted on disk too.
 const TEXT_ALIAS: (&str, &str) = ("model.", "language_model.");
 
-/// Tensors of the released folder that are not part of this module: the vision tower.
-const ELSEWHERE: &str = "visual.";
+/// The vision encoder's place in the module, and the beginning of its names in the released folder; the
+/// rest of them is the encoder's own affair.
+const VISION: (&str, &str) = ("vision.", "visual.");
+
+/// The patch embedding, stored with as many dimensions as its writer thought best.
+pub(crate) const PATCH_EMBEDDING: &str = "visual.patch_embed.proj.weight";
 
 /// The released checkpoint's name of the parameter of [`UniMoe`](crate::UniMoe) at `path`.
 ///
@@ -107,6 +111,9 @@ const ELSEWHERE: &str = "visual.";
 /// assert_eq!(name.as_deref(), Some("codec_head.weight"));
 /// ```
 pub fn released_name(path: &str) -> Option<String> {
+    if let Some(rest) = path.strip_prefix(VISION.0) {
+        return Some(VISION.1.to_string() + &vision_encoder::released_name(rest)?);
+    }
     NAMES.iter().find_map(|(ours, theirs)| {
         let indices = match_pattern(ours, path)?;
         let mut indices = indices.into_iter();
@@ -205,11 +212,12 @@ fn refuse_extra(shards: &Shards, seen: &[ReleasedParameter]) -> Result<(), Weigh
         .iter()
         .map(|parameter| parameter.name.as_str())
         .collect();
+    let sees = known.iter().any(|name| name.starts_with(VISION.1));
     let extra = shards.tensors().iter().find(|(name, _)| {
         let canonical = canonical(name);
-        // A model loaded for generation alone leaves the text head in the file.
+        // A model loaded for less leaves its text head or its vision encoder in the file.
         !known.contains(canonical.as_str())
-            && !name.starts_with(ELSEWHERE)
+            && (sees || !name.starts_with(VISION.1))
             && canonical != "lm_head.weight"
     });
     match extra {
@@ -386,7 +394,18 @@ fn check(
     stored: &StoredTensor,
     shape: &[usize],
 ) -> Result<(), WeightsError> {
-    if stored.shape != shape {
+    let flat = |stored: &[usize]| match stored {
+        [first, rest @ ..] if name == PATCH_EMBEDDING => {
+            // Next to a size of 0 the others may be anything.
+            vec![
+                *first,
+                rest.iter()
+                    .fold(1, |all: usize, &size| all.saturating_mul(size)),
+            ]
+        }
+        _ => stored.to_vec(),
+    };
+    if flat(&stored.shape) != shape {
         return Err(WeightsError::TensorShape {
             path: shards.path_of(stored).to_path_buf(),
             tensor: name.to_string(),

@@ -6,3 +6,6 @@ mod host;
 
 #[path = "parity/model.rs"]
 mod model;
+
+#[path = "parity/vision.rs"]
+mod vision;

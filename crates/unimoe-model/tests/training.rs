@@ -5,13 +5,27 @@ use burn::{
     module::{Module, ModuleVisitor, Param, ParamGroup},
     tensor::{DType, Device, Gradients, Tensor},
 };
-use unimoe_model::{LoadOptions, ModelInput, UniMoe, UniMoeConfig, codec_cross_entropy};
+use unimoe_model::{
+    Grid, LoadOptions, ModelInput, UniMoe, UniMoeConfig, VisionInput, VisionKind,
+    codec_cross_entropy,
+};
 
-/// One row of text and codes, with padding at its end.
-fn batch(config: &UniMoeConfig) -> (ModelInput, Vec<i64>) {
+/// One row of text, a video and codes, with padding at its end.
+fn batch(model: &UniMoe) -> (ModelInput, Vec<i64>) {
+    let config = model.config();
     let place = config.codec.placeholder;
     let channels = config.codec.n_channels;
-    let ids = vec![1, 2, 3, place, place, place, place, 0];
+    let vision = config.vision.as_ref().unwrap();
+    let seen = vision.video_token;
+    let ids = vec![1, seen, seen, place, place, place, place, 0];
+    let grid = Grid { t: 2, h: 2, w: 2 };
+    let values = grid.patches().unwrap() * vision.encoder.patch_values();
+    let video = VisionInput {
+        kind: VisionKind::Video,
+        patches: (0..values).map(|n| (n as f32 * 0.37).sin()).collect(),
+        grid,
+        seconds_per_step: Some(1.0),
+    };
     let codes: Vec<u32> = (0..4 * channels as u32)
         .map(|n| n * 37 % config.codec.eos)
         .collect();
@@ -23,14 +37,15 @@ fn batch(config: &UniMoeConfig) -> (ModelInput, Vec<i64>) {
         real: ids.iter().map(|&id| id != 0).collect(),
         ids,
         codes,
-        positions: None,
+        vision: model.encode_vision(&[video]).unwrap(),
         training_seed: Some(5),
+        ..ModelInput::default()
     };
     (input, labels)
 }
 
 fn gradients(model: &UniMoe) -> Gradients {
-    let (input, labels) = batch(model.config());
+    let (input, labels) = batch(model);
     let output = model.forward(&input).unwrap();
     let loss = codec_cross_entropy(model.codec_logits(output.hidden), &labels);
     let auxiliary = output.routings[0].balance_loss(None);

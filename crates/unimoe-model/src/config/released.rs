@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig};
+use super::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig, VisionConfig};
 use crate::error::ConfigError;
 
 /// Largest size accepted anywhere, so that a damaged file can't ask for absurd memory.
@@ -99,6 +99,7 @@ impl UniMoeConfig {
                 delay_pattern: top.sizes("codec_delay_pattern")?,
                 placeholder: top.id("codec_placeholder_value")?,
             },
+            vision: VisionConfig::from_released(&top, path)?,
         })
     }
 
@@ -112,7 +113,7 @@ impl UniMoeConfig {
             factor: 6.0,
             minimum: 8,
         });
-        json!({
+        let mut released = json!({
             "architectures": ["UniAudioRVQQwen2_5VLMoEForConditionalGeneration"],
             "model_type": "uni_audio_rvq_qwen2_5vl_moe",
             "codec_channels": codec.n_channels,
@@ -154,12 +155,16 @@ impl UniMoeConfig {
                 "capacity_factor": drop.factor,
                 "min_capacity": drop.minimum,
             },
-        })
+        });
+        if let (Some(vision), Some(top)) = (&self.vision, released.as_object_mut()) {
+            vision.write_released(top);
+        }
+        released
     }
 }
 
 /// The fields of one JSON object, with where it stands for the errors.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     fields: &'a Map<String, Value>,
     path: &'a Path,
     prefix: &'static str,
@@ -178,6 +183,11 @@ impl<'a> Fields<'a> {
             path,
             prefix,
         })
+    }
+
+    /// A field that may be absent or null.
+    pub(super) fn optional(&self, name: &str) -> Option<&'a Value> {
+        self.fields.get(name).filter(|value| !value.is_null())
     }
 
     fn get(&self, name: &str) -> Result<&'a Value, ConfigError> {
@@ -226,7 +236,7 @@ impl<'a> Fields<'a> {
         list.ok_or_else(|| self.wrong(name, "a list of whole numbers", value.clone()))
     }
 
-    fn id(&self, name: &str) -> Result<u32, ConfigError> {
+    pub(super) fn id(&self, name: &str) -> Result<u32, ConfigError> {
         self.size(name).map(|id| id as u32)
     }
 

@@ -39,7 +39,10 @@ impl UniMoeConfig {
         // Four projections and three biases of the attention, two norms, the gate.
         let layer = 10 + experts;
         // Text embedding and head, codec head, last norm.
-        self.text.n_layers as u128 * layer + self.codec.n_channels as u128 + 4
+        let text = self.text.n_layers as u128 * layer + self.codec.n_channels as u128 + 4;
+        let vision = self.vision.as_ref();
+        // Patch embedding and merger, and in each block two norms and five projections with bias.
+        text + vision.map_or(0, |vision| 6 + 12 * vision.encoder.n_blocks as u128)
     }
 
     /// Number of parameters. Sizes are at most 2^24, so that no product of four
@@ -58,7 +61,12 @@ impl UniMoeConfig {
         let gate = d_model * wide(self.moe_layer().gate_columns());
         let layer = attention + 3 * d_model * experts + gate + 2 * d_model;
         let codes = wide(codec.n_channels) * wide(codec.vocab_size);
-        wide(text.n_layers) * layer + 2 * d_model * (wide(text.vocab_size) + codes) + d_model
+        let vision = self.vision.as_ref();
+        let vision = vision.map_or(0, |vision| vision.encoder.n_parameters());
+        wide(text.n_layers) * layer
+            + 2 * d_model * (wide(text.vocab_size) + codes)
+            + d_model
+            + vision
     }
 }
 

@@ -175,6 +175,9 @@ pub enum PromptError {
     /// A voice without a frame.
     #[error("the voice has no frame, at least one expected")]
     NoFrames,
+    /// An image or a video without a token.
+    #[error("the image or video has no token, at least one expected")]
+    NoVisionTokens,
     /// A batch without a prompt.
     #[error("the batch has no prompt, at least one expected")]
     NoPrompts,

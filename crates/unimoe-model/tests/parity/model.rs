@@ -13,17 +13,17 @@ use unimoe_model::{
     released_name,
 };
 
-const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Whole models in f32: three layers of sums over up to 64 terms, in another order than the reference.
 /// The goldens' own suggestion for whole models and gradients.
-const WHOLE_MODEL: Tolerance = Tolerance {
+pub(crate) const WHOLE_MODEL: Tolerance = Tolerance {
     absolute: 1e-3,
     relative: 1e-3,
 };
 
 /// The checkpoint of a case; `lm/checkpoint` where it names none.
-fn checkpoint(case: &Case, device: &Device) -> UniMoe {
+pub(crate) fn checkpoint(case: &Case, device: &Device) -> UniMoe {
     let name = case.config()["checkpoint"].as_str();
     let folder = golden_root(MANIFEST).join(name.unwrap_or("lm/checkpoint"));
     load(&folder, device)
@@ -43,7 +43,7 @@ fn ids(case: &Case, name: &str) -> Vec<u32> {
 }
 
 /// The batch of a case, with the codes, mask and positions that it has.
-fn input(case: &Case) -> ModelInput {
+pub(crate) fn input(case: &Case) -> ModelInput {
     let shape = case.shape("input_ids");
     let tokens = shape.iter().product();
     let real = if case.has("attention_mask") {
@@ -74,7 +74,7 @@ fn input(case: &Case) -> ModelInput {
         real,
         codes,
         positions,
-        training_seed: None,
+        ..ModelInput::default()
     }
 }
 
@@ -93,7 +93,7 @@ fn assert_real(case: &Case, name: &str, actual: Vec<f32>, real: &[bool]) {
     }
 }
 
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor
         .into_data_dtype(DType::F32)
         .try_into_vec()
@@ -243,7 +243,11 @@ fn requests(case: &Case, model: &UniMoe) -> Vec<GenerationRequest> {
                 .collect();
             let places = ids.iter().filter(|&&id| id == config.placeholder).count();
             let codes = codes.by_ref().take(places).flatten().copied().collect();
-            PromptRow { ids, codes }
+            PromptRow {
+                ids,
+                codes,
+                ..PromptRow::default()
+            }
         })
         .collect();
     let number = |key: &str| case.number(key).expect("a setting") as f32;
@@ -377,7 +381,7 @@ fn losses_and_gradients_equal_the_reference() {
     }
 }
 
-fn assert_scalar(case: &Case, name: &str, actual: f32) {
+pub(crate) fn assert_scalar(case: &Case, name: &str, actual: f32) {
     let expected = case.floats(name)[0];
     let allowed = WHOLE_MODEL.absolute + WHOLE_MODEL.relative * expected.abs();
     assert!(
