@@ -1,16 +1,20 @@
 //! The command line: what a user may say.
 
+mod video;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use unimoe_model::DeviceChoice;
 
+pub use video::{Clip, VideoMusicArgs};
+
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 the work failed, 2 wrong arguments, 3 unusable input \
-(text, voice, model folder, code file), 4 no such device, 5 the result can't be written, \
+(text, voice, video, model folder, code file), 4 no such device, 5 the result can't be written, \
 130 interrupted (nothing is left half-written).";
 
-/// Speech and music from text with UniMoE-Audio.
+/// Speech and music from text, and music for videos, with UniMoE-Audio.
 #[derive(Debug, Parser)]
 #[command(name = "unimoe", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -26,6 +30,8 @@ pub enum Command {
     Speech(SpeechArgs),
     /// Make music from a caption
     Music(MusicArgs),
+    /// Make music for a video from a caption
+    VideoMusic(Box<VideoMusicArgs>),
     /// Turn sound into codec codes and back
     #[command(subcommand)]
     Codec(CodecCommand),
@@ -46,6 +52,7 @@ impl Command {
         match self {
             Self::Speech(args) => args.generation.json,
             Self::Music(args) => args.generation.json,
+            Self::VideoMusic(args) => args.generation.json,
             Self::Codec(CodecCommand::Encode(args) | CodecCommand::Decode(args)) => args.json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,
@@ -82,7 +89,7 @@ pub struct MusicArgs {
     pub generation: GenerationArgs,
 }
 
-/// What speech and music have in common.
+/// What the generating commands have in common.
 #[derive(Debug, Args)]
 pub struct GenerationArgs {
     /// A .wav path for one result, else a folder, made if it is missing; files in it are replaced

@@ -1,4 +1,4 @@
-//! The program `unimoe`: speech, music and codec from the command line.
+//! The program `unimoe`: speech, music, music for videos and the codec from the command line.
 //!
 //! Thin: it reads arguments, calls the libraries, and says what came of it. See `unimoe --help`.
 
@@ -8,11 +8,15 @@ use clap::Parser;
 
 mod args;
 mod commands;
+mod drawing;
 mod error;
+mod frames;
 mod interrupt;
+mod mux;
 mod output;
 mod progress;
 mod report;
+mod video;
 
 fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {

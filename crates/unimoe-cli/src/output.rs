@@ -9,10 +9,22 @@ use std::{
 
 use crate::error::CliError;
 
-/// Endings that ask for a format that is not written here.
-const OTHER_FORMATS: [&str; 9] = [
-    "aac", "aiff", "flac", "m4a", "mp3", "mp4", "ogg", "opus", "wma",
+/// Endings that ask for a format, whether it is written here or not: no folder is meant.
+const FORMATS: [&str; 15] = [
+    "aac", "aiff", "avi", "flac", "gif", "m4a", "mkv", "mov", "mp3", "mp4", "ogg", "opus", "wav",
+    "webm", "wma",
 ];
+
+/// Where the user wants results.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The option that says so.
+    pub option: &'static str,
+    /// A file for one result, else a folder.
+    pub path: &'a Path,
+    /// Endings that the path of a file may have.
+    pub endings: &'a [&'a str],
+}
 
 /// One place per result, in a folder that can be written.
 ///
@@ -23,9 +35,32 @@ pub struct Outputs {
     folders: MadeFolders,
 }
 
-/// Folders that were made for the results, outermost first.
+/// Folders that were made for results, outermost first; dropping it removes those that are empty.
 #[derive(Debug)]
-struct MadeFolders(Vec<PathBuf>);
+pub struct MadeFolders(Vec<PathBuf>);
+
+impl MadeFolders {
+    /// Makes `folder` and its missing parents, and remembers which it made.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn make(folder: &Path) -> io::Result<Self> {
+        let mut missing: Vec<PathBuf> = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .map(Path::to_owned)
+            .collect();
+        missing.reverse();
+        fs::create_dir_all(folder)?;
+        Ok(Self(missing))
+    }
+
+    /// The folders, outermost first.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
+    }
+}
 
 impl Drop for MadeFolders {
     fn drop(&mut self) {
@@ -37,30 +72,35 @@ impl Drop for MadeFolders {
 }
 
 impl Outputs {
-    /// Finds a place for each of `names`: `target` itself where it ends in `.extension` and there is one
-    /// result, else `target/NAME.extension`.
+    /// Finds a place for each result: the target itself where it has one of its endings and there is one
+    /// result, else a file in it, by the name in `names`.
     ///
     /// # Errors
     ///
     /// [`CliError::Argument`] where the target asks for something else, [`CliError::Output`] where it
     /// can't be written.
-    pub fn reserve(target: &Path, names: &[String], extension: &str) -> Result<Self, CliError> {
+    pub fn reserve(target: Target<'_>, names: &[String]) -> Result<Self, CliError> {
+        let Target {
+            option,
+            path: target,
+            endings,
+        } = target;
         let ending = target
             .extension()
             .map(|ending| ending.to_string_lossy().to_lowercase())
             .unwrap_or_default();
-        let is_file = ending == extension && !target.is_dir();
+        let is_file = endings.contains(&ending.as_str()) && !target.is_dir();
         if is_file && names.len() != 1 {
             return Err(CliError::Argument {
-                what: "--output",
+                what: option,
                 expected: format!("a folder for {} results", names.len()),
                 found: target.display().to_string(),
             });
         }
-        if !is_file && !target.is_dir() && OTHER_FORMATS.contains(&ending.as_str()) {
+        if !is_file && !target.is_dir() && FORMATS.contains(&ending.as_str()) {
             return Err(CliError::Argument {
-                what: "--output",
-                expected: format!("a .{extension} path or a folder"),
+                what: option,
+                expected: format!("a path ending in .{}, or a folder", endings.join(", .")),
                 found: target.display().to_string(),
             });
         }
@@ -69,10 +109,7 @@ impl Outputs {
             let folder = target.parent().unwrap_or(Path::new(""));
             (folder, vec![target.to_owned()])
         } else {
-            let paths = names
-                .iter()
-                .map(|n| target.join(format!("{n}.{extension}")));
-            (target, paths.collect())
+            (target, names.iter().map(|n| target.join(n)).collect())
         };
         let folder = if folder.as_os_str().is_empty() {
             Path::new(".")
@@ -82,7 +119,7 @@ impl Outputs {
         let folders = if is_file {
             MadeFolders(Vec::new())
         } else {
-            make_folders(folder).map_err(CliError::output(folder))?
+            MadeFolders::make(folder).map_err(CliError::output(folder))?
         };
         for path in &paths {
             let free = if path.is_dir() {
@@ -106,24 +143,21 @@ impl Outputs {
     }
 }
 
-/// Creates `folder` and its missing parents, and remembers which it made.
-fn make_folders(folder: &Path) -> io::Result<MadeFolders> {
-    let mut missing: Vec<PathBuf> = folder
-        .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-        .map(Path::to_owned)
-        .collect();
-    missing.reverse();
-    fs::create_dir_all(folder)?;
-    Ok(MadeFolders(missing))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(count: usize) -> Vec<String> {
-        (1..=count).map(|n| format!("music-{n}")).collect()
+        (1..=count).map(|n| format!("music-{n}.wav")).collect()
+    }
+
+    fn reserve(path: &Path, count: usize) -> Result<Outputs, CliError> {
+        let target = Target {
+            option: "--output",
+            path,
+            endings: &["wav"],
+        };
+        Outputs::reserve(target, &names(count))
     }
 
     fn listing(folder: &Path) -> Vec<String> {
@@ -145,11 +179,11 @@ mod tests {
     fn a_wav_path_is_one_file_and_everything_else_a_folder() {
         let root = tempfile::tempdir().expect("a folder");
         let file = root.path().join("a.WAV");
-        let outputs = Outputs::reserve(&file, &names(1), "wav").expect("a file");
+        let outputs = reserve(&file, 1).expect("a file");
         assert_eq!(outputs.paths(), [file]);
 
         let folder = root.path().join("b/c");
-        let outputs = Outputs::reserve(&folder, &names(2), "wav").expect("a folder");
+        let outputs = reserve(&folder, 2).expect("a folder");
         assert_eq!(
             outputs.paths(),
             [folder.join("music-1.wav"), folder.join("music-2.wav")]
@@ -160,12 +194,12 @@ mod tests {
     fn folders_that_no_result_came_to_lie_in_go_again() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = root.path().join("b/c/d");
-        let outputs = Outputs::reserve(&folder, &names(3), "wav").expect("a folder");
+        let outputs = reserve(&folder, 3).expect("a folder");
         assert_eq!(listing(&folder), Vec::<String>::new());
         drop(outputs);
         assert_eq!(listing(root.path()), Vec::<String>::new());
 
-        let outputs = Outputs::reserve(&folder, &names(3), "wav").expect("a folder");
+        let outputs = reserve(&folder, 3).expect("a folder");
         fs::write(&outputs.paths()[1], "x").expect("written");
         drop(outputs);
         assert_eq!(listing(&folder), ["music-2.wav"]);
@@ -186,7 +220,7 @@ mod tests {
             (plain.clone(), 1, 5),
             (root.path().join("taken"), 1, 5),
         ] {
-            let error = Outputs::reserve(&target, &names(count), "wav").expect_err("unusable");
+            let error = reserve(&target, count).expect_err("unusable");
             assert_eq!(error.code(), code, "{}: {error}", target.display());
         }
         assert_eq!(listing(root.path()), ["plain", "taken"]);
@@ -195,7 +229,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_read_only_folder_is_refused_even_to_root() {
-        let error = Outputs::reserve(Path::new("/sys"), &names(1), "wav").expect_err("read-only");
+        let error = reserve(Path::new("/sys"), 1).expect_err("read-only");
         assert_eq!(error.code(), 5);
         assert!(error.to_string().contains("/sys/music-1.wav"), "{error}");
     }

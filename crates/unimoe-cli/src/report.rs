@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::error::{CliError, chain};
 
-/// The report of `speech` and `music`.
+/// The report of `speech`, `music` and `video-music`.
 #[derive(Debug, Serialize)]
 pub struct GenerationReport {
-    /// `speech` or `music`.
+    /// `speech`, `music` or `video-music`.
     pub task: &'static str,
     /// The model folder; `null` for the built-in model.
     pub model: Option<PathBuf>,
@@ -47,6 +47,34 @@ pub struct GenerationResult {
     pub sample_rate: u32,
     /// Why it ended: `end` by the model's own word, `max-seconds`, or `cancelled`.
     pub stop: &'static str,
+    /// The video that it belongs to; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoReport>,
+}
+
+/// What the model saw of a video, and what else was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct VideoReport {
+    /// The video.
+    pub path: PathBuf,
+    /// Frames that the model sees.
+    pub frames: usize,
+    /// Width of the frames after resizing.
+    pub width: usize,
+    /// Height of the frames after resizing.
+    pub height: usize,
+    /// Patches in time, height and width.
+    pub grid: [usize; 3],
+    /// Tokens in the prompt.
+    pub tokens: usize,
+    /// Seconds from one step of the grid to the next.
+    pub seconds_per_step: Option<f64>,
+    /// Reading it took so long.
+    pub read_seconds: f64,
+    /// The folder with the frames as pictures.
+    pub saved_frames: Option<PathBuf>,
+    /// The video with the new sound.
+    pub muxed: Option<PathBuf>,
 }
 
 /// The report of `codec encode` and `codec decode`.
@@ -80,13 +108,32 @@ pub struct CodecResult {
 }
 
 impl GenerationReport {
-    /// A line per result, for people.
+    /// A line per result and per file beside it, for people.
     pub fn text(&self) -> String {
         let line = |result: &GenerationResult| {
             let path = result.path.display();
-            format!("{path}: {:.2} s, seed {}\n", result.seconds, result.seed)
+            let sound = format!("{path}: {:.2} s, seed {}\n", result.seconds, result.seed);
+            let video = result.video.as_ref().map(VideoReport::text);
+            sound + &video.unwrap_or_default()
         };
         self.results.iter().map(line).collect()
+    }
+}
+
+impl VideoReport {
+    fn text(&self) -> String {
+        let path = self.path.display();
+        let (frames, width, height) = (self.frames, self.width, self.height);
+        let tokens = self.tokens;
+        let mut text =
+            format!("  of {path}: {frames} frames of {width} x {height}, {tokens} tokens\n");
+        let others = [("frames", &self.saved_frames), ("video", &self.muxed)];
+        for (what, path) in others {
+            if let Some(path) = path {
+                text.push_str(&format!("  {what}: {}\n", path.display()));
+            }
+        }
+        text
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     args::CodecArgs,
     error::CliError,
     interrupt::Interrupt,
-    output::Outputs,
+    output::{Outputs, Target},
     progress::Progress,
     report::{self, CodecReport, CodecResult},
 };
@@ -60,7 +60,12 @@ fn convert(
     one: impl Fn(&mut Conversion<'_>, &Path, &Path) -> Result<CodecResult, CliError>,
 ) -> Result<(), CliError> {
     let device = args.device.resolve()?;
-    let outputs = Outputs::reserve(&args.output, &names(&args.inputs)?, extension)?;
+    let target = Target {
+        option: "--output",
+        path: &args.output,
+        endings: &[extension],
+    };
+    let outputs = Outputs::reserve(target, &names(&args.inputs, extension)?)?;
     interrupt.remove_on_stop(outputs.made());
     keep_what_is_there(&args.output, outputs.paths())?;
     let mut progress = Progress::new(args.json);
@@ -111,16 +116,16 @@ fn keep_what_is_there(output: &Path, paths: &[PathBuf]) -> Result<(), CliError> 
     }
 }
 
-/// The results' names: those of the inputs, which must differ.
-fn names(inputs: &[PathBuf]) -> Result<Vec<String>, CliError> {
+/// The results' names: those of the inputs with another ending, which must differ.
+fn names(inputs: &[PathBuf], extension: &str) -> Result<Vec<String>, CliError> {
     let mut names: Vec<String> = Vec::new();
     for input in inputs {
         let stem = input.file_stem().unwrap_or_default();
-        let name = stem.to_string_lossy().into_owned();
+        let name = format!("{}.{extension}", stem.to_string_lossy());
         if names.contains(&name) {
             return Err(CliError::Argument {
                 what: "FILE",
-                expected: format!("one file named {name}, whatever its folder and ending"),
+                expected: format!("one file that becomes {name}, whatever its folder and ending"),
                 found: input.display().to_string(),
             });
         }
@@ -229,8 +234,9 @@ mod tests {
     fn results_are_named_after_inputs_that_must_differ() {
         let path = |name: &str| PathBuf::from(name);
         let inputs = [path("a/x.mp3"), path("y.tar.wav")];
-        assert_eq!(names(&inputs).expect("two names"), ["x", "y.tar"]);
-        let error = names(&[path("a/x.mp3"), path("b/x.wav")]).expect_err("one name");
+        let found = names(&inputs, "codes").expect("two names");
+        assert_eq!(found, ["x.codes", "y.tar.codes"]);
+        let error = names(&[path("a/x.mp3"), path("b/x.wav")], "codes").expect_err("one name");
         assert_eq!(error.code(), 2);
     }
 }

@@ -32,7 +32,7 @@ mod tests {
             let mut script = Vec::new();
             generate(shell, &mut Cli::command(), "unimoe", &mut script);
             let script = String::from_utf8(script).expect("text");
-            for command in ["speech", "music", "codec", "init", "inspect"] {
+            for command in ["speech", "music", "video-music", "codec", "init", "inspect"] {
                 assert!(script.contains(command), "{shell}: {command}");
             }
         }

@@ -1,4 +1,4 @@
-//! What `speech` and `music` share: settings, model, progress, files, report.
+//! What `speech`, `music` and `video-music` share: settings, model, progress, files, report.
 
 use std::{ops::ControlFlow, time::Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     args::{Dtype, GenerationArgs},
     error::CliError,
     interrupt::Interrupt,
-    output::Outputs,
+    output::{Outputs, Target},
     progress::Progress,
     report::{self, GenerationReport, GenerationResult},
 };
@@ -22,7 +22,7 @@ const BUILT_IN_SEED: u64 = 0;
 
 /// One batch of texts to generate from.
 pub struct Job<'a> {
-    /// `speech` or `music`; begins the names of files in a folder.
+    /// `speech`, `music` or `video-music`; begins the names of files in a folder.
     pub task: &'static str,
     /// The texts, for the report.
     pub texts: &'a [String],
@@ -30,10 +30,23 @@ pub struct Job<'a> {
     pub args: &'a GenerationArgs,
     /// Settings that the user left open.
     pub defaults: RequestOptions,
+    /// Whether the requests hold images or videos.
+    pub vision: bool,
+}
+
+/// A job whose settings and places are checked.
+pub struct Work<'a> {
+    job: &'a Job<'a>,
+    options: Vec<RequestOptions>,
+    device: Device,
+    dtype: Option<DType>,
+    outputs: Outputs,
+    /// Shows what goes on.
+    pub progress: Progress,
 }
 
 impl Job<'_> {
-    /// Generates and writes everything; `requests` makes a request of each text's settings.
+    /// Generates and writes everything, and reports; `requests` makes a request of each text's settings.
     ///
     /// # Errors
     ///
@@ -43,20 +56,77 @@ impl Job<'_> {
         interrupt: &Interrupt,
         requests: impl FnOnce(&Pipeline, Vec<RequestOptions>) -> Result<Vec<Request>, CliError>,
     ) -> Result<(), CliError> {
+        let report = self.start(interrupt)?.finish(interrupt, requests)?;
+        self.print(&report)
+    }
+
+    /// Checks everything that can be checked before the work.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`] for settings, a device or a place that can't be.
+    pub fn start(&self, interrupt: &Interrupt) -> Result<Work<'_>, CliError> {
         let args = self.args;
         let options = options(args, self.defaults, self.texts.len())?;
         let device = args.device.device.resolve()?;
         let dtype = dtype(args.device.dtype, &device)?;
         let names: Vec<String> = (1..=self.texts.len())
-            .map(|number| format!("{}-{number}", self.task))
+            .map(|number| format!("{}-{number}.wav", self.task))
             .collect();
-        let outputs = Outputs::reserve(&args.output, &names, "wav")?;
+        let target = Target {
+            option: "--output",
+            path: &args.output,
+            endings: &["wav"],
+        };
+        let outputs = Outputs::reserve(target, &names)?;
         interrupt.remove_on_stop(outputs.made());
+        Ok(Work {
+            job: self,
+            options,
+            device,
+            dtype,
+            outputs,
+            progress: Progress::new(args.json),
+        })
+    }
 
-        let mut progress = Progress::new(args.json);
+    /// Prints what came of it.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Stdout`] where standard output can't be written.
+    pub fn print(&self, report: &GenerationReport) -> Result<(), CliError> {
+        if self.args.json {
+            report::json(report)
+        } else {
+            report::print(&report.text())
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Generates and writes everything; `requests` makes a request of each text's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError`]; no file is left half-written.
+    pub fn finish(
+        self,
+        interrupt: &Interrupt,
+        requests: impl FnOnce(&Pipeline, Vec<RequestOptions>) -> Result<Vec<Request>, CliError>,
+    ) -> Result<GenerationReport, CliError> {
+        let Self {
+            job,
+            options,
+            device,
+            dtype,
+            outputs,
+            mut progress,
+        } = self;
+        let args = job.args;
         let start = Instant::now();
         progress.spin("loading the model");
-        let pipeline = load(args, dtype, &device)?;
+        let pipeline = load(args, job.vision, dtype, &device)?;
         progress.finish();
         let load_seconds = start.elapsed().as_secs_f64();
         interrupt.check()?;
@@ -68,7 +138,7 @@ impl Job<'_> {
         let generate_seconds = start.elapsed().as_secs_f64();
 
         let mut results = Vec::new();
-        for ((sound, path), text) in sounds.iter().zip(outputs.paths()).zip(self.texts) {
+        for ((sound, path), text) in sounds.iter().zip(outputs.paths()).zip(job.texts) {
             sound
                 .audio
                 .write_wav(path)
@@ -85,11 +155,12 @@ impl Job<'_> {
                     StopReason::MaxFrames => "max-seconds",
                     StopReason::Cancelled => "cancelled",
                 },
+                video: None,
             });
         }
         let weight = pipeline.model().text_embedding.weight.val();
-        let report = GenerationReport {
-            task: self.task,
+        Ok(GenerationReport {
+            task: job.task,
             model: args.model.clone(),
             untrained: args.model.is_none(),
             device: format!("{device:?}"),
@@ -97,12 +168,7 @@ impl Job<'_> {
             results,
             load_seconds,
             generate_seconds,
-        };
-        if args.json {
-            report::json(&report)
-        } else {
-            report::print(&report.text())
-        }
+        })
     }
 }
 
@@ -167,6 +233,7 @@ fn dtype(wanted: Dtype, device: &Device) -> Result<Option<DType>, CliError> {
 
 fn load(
     args: &GenerationArgs,
+    vision: bool,
     dtype: Option<DType>,
     device: &Device,
 ) -> Result<Pipeline, CliError> {
@@ -175,6 +242,7 @@ fn load(
             let options = PipelineOptions {
                 dtype,
                 codec: args.codec.clone(),
+                without_vision: !vision,
                 ..PipelineOptions::default()
             };
             Pipeline::load(folder, &options, device)
@@ -220,9 +288,10 @@ fn generate(
 /// Tells what the user can mend from what went wrong here.
 fn request_error(error: UniMoeError) -> CliError {
     match error {
-        UniMoeError::Input(_) | UniMoeError::Prompt(_) | UniMoeError::Request(_) => {
-            CliError::input("the request")(error)
-        }
+        UniMoeError::Input(_)
+        | UniMoeError::Prompt(_)
+        | UniMoeError::Request(_)
+        | UniMoeError::Vision(_) => CliError::input("the request")(error),
         _ => CliError::work("generate")(error),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Serialize;
-use unimoe_model::{Shards, UniMoeConfig};
+use unimoe_model::{Shards, UniMoeConfig, VisionConfig};
 
 use crate::{args::InspectArgs, error::CliError, report};
 
@@ -28,6 +28,8 @@ struct Inspection {
 struct Parameters {
     /// All that the files hold.
     total: usize,
+    /// Of the vision encoder, which tokens of text and sound don't visit.
+    vision: usize,
     /// Of one routed expert in all layers.
     per_routed_expert: usize,
     /// That a token uses where it visits no routed expert.
@@ -46,9 +48,12 @@ impl Parameters {
         } else {
             moe.top_k.min(moe.n_routed)
         };
-        let least = total.saturating_sub(moe.n_routed * expert);
+        let encoder = config.vision.as_ref().map(|vision| &vision.encoder);
+        let vision = encoder.map_or(0, |encoder| encoder.n_parameters() as usize);
+        let least = total.saturating_sub(moe.n_routed * expert + vision);
         Self {
             total,
+            vision,
             per_routed_expert: expert,
             active_least: least,
             active_most: least + most * expert,
@@ -130,6 +135,10 @@ impl Inspection {
                 "codec",
                 format!("{} channels of {} codes", codec.n_channels, codec.eos),
             ),
+            (
+                "vision",
+                vision(self.config.vision.as_ref(), parameters.vision),
+            ),
             ("vocabulary", text.vocab_size.to_string()),
             ("parameters", short(parameters.total, "")),
             (
@@ -162,6 +171,23 @@ impl Inspection {
         }
         out
     }
+}
+
+/// Side of the picture whose tokens are told, in pixels.
+const PICTURE: usize = 224;
+
+fn vision(config: Option<&VisionConfig>, parameters: usize) -> String {
+    let Some(VisionConfig { encoder, .. }) = config else {
+        return "none".into();
+    };
+    let side = PICTURE / (encoder.patch_size * encoder.merge_size);
+    format!(
+        "{} blocks of width {}, {} parameters, {} tokens for {PICTURE} x {PICTURE} pixels",
+        encoder.n_blocks,
+        encoder.d_model,
+        short(parameters, ""),
+        side * side
+    )
 }
 
 fn by_type(bytes: &BTreeMap<&str, usize>) -> String {
@@ -197,20 +223,34 @@ mod tests {
         let mut config = UniMoeConfig::released();
         // 3 x 2048 x 2752 x 36 layers
         let expert = 608_698_368;
-        let total = 10 * expert;
+        let vision = 668_684_288;
+        let total = 10 * expert + vision;
         let parameters = Parameters::new(&config, total);
         assert_eq!(
             parameters,
             Parameters {
                 total,
+                vision,
                 per_routed_expert: expert,
                 active_least: 2 * expert,
-                active_most: total,
+                active_most: 10 * expert,
             }
         );
         config.moe.top_p = 0.0;
         config.moe.top_k = 3;
         assert_eq!(Parameters::new(&config, total).active_most, 5 * expert);
+    }
+
+    #[test]
+    fn a_vision_encoder_is_shown_with_its_tokens() {
+        let mut config = UniMoeConfig::released();
+        let text = vision(config.vision.as_ref(), 668_684_288);
+        let expected =
+            "32 blocks of width 1280, 668.7 M parameters, 64 tokens for 224 x 224 pixels";
+        assert_eq!(text, expected);
+        config.vision = None;
+        assert_eq!(vision(config.vision.as_ref(), 0), "none");
+        assert_eq!(Parameters::new(&config, 0).vision, 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod music;
 mod speech;
+mod video_music;
 
 use crate::{
     args::{Cli, CodecCommand, Command},
@@ -23,6 +24,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Speech(args) => speech::run(args, &Interrupt::listen()?),
         Command::Music(args) => music::run(args, &Interrupt::listen()?),
+        Command::VideoMusic(args) => video_music::run(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
         Command::Init(args) => init::run(args),

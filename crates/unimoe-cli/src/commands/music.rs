@@ -19,6 +19,7 @@ pub fn run(args: &MusicArgs, interrupt: &Interrupt) -> Result<(), CliError> {
         texts: &args.captions,
         args: &args.generation,
         defaults: RequestOptions::music(),
+        vision: false,
     };
     job.run(interrupt, |_, options| {
         let requests = args.captions.iter().zip(options).map(|(caption, options)| {

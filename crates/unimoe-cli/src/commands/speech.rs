@@ -24,6 +24,7 @@ pub fn run(args: &SpeechArgs, interrupt: &Interrupt) -> Result<(), CliError> {
         texts: &args.texts,
         args: &args.generation,
         defaults: RequestOptions::speech(),
+        vision: false,
     };
     job.run(interrupt, |pipeline, options| {
         // Once for all texts.

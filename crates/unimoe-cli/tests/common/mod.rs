@@ -7,6 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
+use image::{Delay, DynamicImage, Frame, Rgb, RgbImage, codecs::gif::GifEncoder};
 use tempfile::TempDir;
 
 /// A folder of its own for each test, and the program run in it.
@@ -113,4 +114,50 @@ pub fn read_wav(path: &Path) -> Vec<i16> {
     let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
     assert!(samples.len() >= 16_000, "{} samples", samples.len());
     samples
+}
+
+/// Frames of plain colours, each another: red grows by `step` levels.
+pub fn colours(count: u8, step: u8, width: u32, height: u32) -> Vec<RgbImage> {
+    let frame = |n: u8| RgbImage::from_pixel(width, height, Rgb([n * step, 80, 255 - n * step]));
+    (1..=count).map(frame).collect()
+}
+
+/// Writes an animation of one frame per second.
+pub fn write_gif(path: &Path, frames: &[RgbImage]) {
+    let mut encoder = GifEncoder::new(fs::File::create(path).unwrap());
+    for frame in frames {
+        let frame = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
+        let second = Delay::from_numer_denom_ms(1000, 1);
+        let frame = Frame::from_parts(frame, 0, 0, second);
+        encoder.encode_frame(frame).unwrap();
+    }
+}
+
+/// Writes a folder of numbered pictures.
+pub fn write_folder(path: &Path, frames: &[RgbImage]) {
+    fs::create_dir(path).unwrap();
+    for (number, frame) in (1..).zip(frames) {
+        frame.save(path.join(format!("{number}.png"))).unwrap();
+    }
+}
+
+/// Runs ffmpeg in a folder; `false` where there is none, which fails with `UNIMOE_REQUIRE_FFMPEG=1`.
+pub fn ffmpeg(place: &Place, line: &str) -> bool {
+    let run = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(line.split_whitespace())
+        .current_dir(place.0.path())
+        .status();
+    match run {
+        Ok(status) => {
+            assert!(status.success(), "ffmpeg {line}");
+            true
+        }
+        Err(error) => {
+            let required = std::env::var("UNIMOE_REQUIRE_FFMPEG").is_ok_and(|value| value == "1");
+            assert!(!required, "ffmpeg is required: {error}");
+            eprintln!("skipped: there is no ffmpeg");
+            false
+        }
+    }
 }

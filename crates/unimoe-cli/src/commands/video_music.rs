@@ -1,0 +1,142 @@
+//! `unimoe video-music`.
+
+use std::{path::Path, time::Instant};
+
+use unimoe_model::{
+    InputError, Preset, Prompt, Request, RequestOptions, UniMoeConfig, VideoMusicRequest,
+};
+use vision_encoder::Preprocessor;
+
+use super::generation::Job;
+use crate::{
+    args::{Clip, VideoMusicArgs},
+    error::CliError,
+    frames::{Film, FrameFolder},
+    interrupt::Interrupt,
+    mux::Muxing,
+    report::VideoReport,
+    video::{Seen, read},
+};
+
+/// Makes a piece of music for each video from its caption.
+///
+/// # Errors
+///
+/// [`CliError`]; no file is left half-written.
+pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError> {
+    let clips = args.clips()?;
+    let captions: Vec<String> = clips.iter().map(|clip| clip.caption.clone()).collect();
+    for (number, caption) in (1..).zip(&captions) {
+        Prompt::music(caption).map_err(CliError::input(format!("caption {number}")))?;
+    }
+    let options = args.frames.options()?;
+    let job = Job {
+        task: "video-music",
+        texts: &captions,
+        args: &args.generation,
+        defaults: RequestOptions::music(),
+        vision: true,
+    };
+    let mut work = job.start(interrupt)?;
+    let muxing = (args.mux.as_deref())
+        .map(|path| Muxing::reserve(path, &clips, &options, interrupt))
+        .transpose()?;
+    let folder = (args.save_frames.as_deref())
+        .map(|path| FrameFolder::reserve(path, interrupt))
+        .transpose()?;
+    let preprocessor = preprocessor(args.generation.model.as_deref())?;
+
+    work.progress.spin("reading the video");
+    let mut videos = Vec::new();
+    let mut reports = Vec::new();
+    for clip in &clips {
+        let start = Instant::now();
+        let seen = read(&clip.video, &options, &preprocessor, interrupt)?;
+        let seconds = start.elapsed().as_secs_f64();
+        reports.push(report(clip, &seen, &preprocessor, seconds));
+        videos.push(seen);
+    }
+    if let Some(folder) = &folder {
+        work.progress.spin("drawing the frames");
+        let films = (videos.iter())
+            .map(|seen| film(seen, &preprocessor))
+            .collect::<Result<Vec<_>, _>>()?;
+        folder.write(&films, interrupt)?;
+        for (report, place) in reports.iter_mut().zip(folder.places(clips.len())) {
+            report.saved_frames = Some(place);
+        }
+    }
+
+    let mut outcome = work.finish(interrupt, |_, options| {
+        let requests = captions.iter().zip(videos).zip(options);
+        let requests = requests.map(|((caption, seen), options)| {
+            Request::VideoMusic(VideoMusicRequest {
+                caption: caption.clone(),
+                vision: vec![seen.input],
+                options,
+            })
+        });
+        Ok(requests.collect())
+    })?;
+    if let Some(muxing) = muxing {
+        let sounds = outcome.results.iter().map(|result| result.path.as_path());
+        let written = muxing.write(&clips, sounds, &options, interrupt)?;
+        for (report, path) in reports.iter_mut().zip(written) {
+            report.muxed = Some(path);
+        }
+    }
+    for (result, report) in outcome.results.iter_mut().zip(reports) {
+        result.video = Some(report);
+    }
+    job.print(&outcome)
+}
+
+/// How the model wants its pictures, from its small files alone.
+fn preprocessor(model: Option<&Path>) -> Result<Preprocessor, CliError> {
+    let Some(folder) = model else {
+        let vision = Preset::Tiny.config().vision;
+        return Ok(vision.map_or_else(Preprocessor::unimoe_audio, |vision| {
+            Preprocessor::for_encoder(&vision.encoder)
+        }));
+    };
+    let unusable = || format!("the model {}", folder.display());
+    let config =
+        UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?;
+    let Some(vision) = config.vision else {
+        return Err(CliError::input(unusable())(InputError::NoVisionEncoder));
+    };
+    if Preprocessor::is_in(folder) {
+        Preprocessor::load(folder).map_err(CliError::input(unusable()))
+    } else {
+        Ok(Preprocessor::for_encoder(&vision.encoder))
+    }
+}
+
+fn report(clip: &Clip, seen: &Seen, preprocessor: &Preprocessor, read_seconds: f64) -> VideoReport {
+    let (grid, side) = (seen.input.grid, preprocessor.patch_size);
+    VideoReport {
+        path: clip.video.clone(),
+        frames: seen.frames,
+        width: grid.w * side,
+        height: grid.h * side,
+        grid: [grid.t, grid.h, grid.w],
+        tokens: grid.tokens(preprocessor.merge_size).unwrap_or(usize::MAX),
+        seconds_per_step: seen.input.seconds_per_step,
+        read_seconds,
+        saved_frames: None,
+        muxed: None,
+    }
+}
+
+fn film(seen: &Seen, preprocessor: &Preprocessor) -> Result<Film, CliError> {
+    let depth = preprocessor.temporal_patch_size;
+    let frames = preprocessor.pictures(&seen.input);
+    let seconds = seen.input.seconds_per_step.unwrap_or(0.0) / depth as f64;
+    let time = |frame: usize| format!("{:.2} s", frame as f64 * seconds);
+    Ok(Film {
+        frames: frames.map_err(CliError::work("draw the frames"))?,
+        cell: (preprocessor.patch_size * preprocessor.merge_size) as u32,
+        depth,
+        times: (0..seen.frames).map(time).collect(),
+    })
+}
