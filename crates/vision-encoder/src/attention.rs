@@ -12,7 +12,11 @@ use burn::{
     tensor::{DType, Device, Tensor, activation::softmax},
 };
 
-use crate::{rope::RopeTable, window::Group};
+use crate::{
+    kernel::{Heads, split_heads},
+    rope::RopeTable,
+    window::Group,
+};
 
 /// Largest number of attention scores computed at once, so that memory grows with the patches, not with the squares.
 const MAX_SCORES: usize = 1 << 22;
@@ -62,41 +66,29 @@ impl SegmentAttention {
     /// # Shapes
     ///
     /// - x: `[N, D]`
-    /// - rope: over `[N, 1, h / 2]`
+    /// - rope: over `[N, h / 2]`
     /// - output: `[N, D]`
     pub(crate) fn forward(&self, x: Tensor<2>, rope: &RopeTable, groups: &[Group]) -> Tensor<2> {
         let [patches, d_model] = x.dims();
-        let d_head = d_model / self.n_heads;
-        let qkv = self.qkv.forward(x);
-        let heads = |part: usize| {
-            let part = qkv.clone().narrow(1, part * d_model, d_model);
-            part.reshape([patches, self.n_heads, d_head])
-        };
-        let (q, k, v) = (rope.rotate(heads(0)), rope.rotate(heads(1)), heads(2));
-        let context = attend(q, k, v, groups, MAX_SCORES);
+        let heads = split_heads(self.qkv.forward(x), rope, self.n_heads);
+        let context = attend(heads, groups, MAX_SCORES);
         self.output.forward(context.reshape([patches, d_model]))
     }
 }
 
-/// Attention of `[N, H, h]` within each segment, at most `max_scores` scores at once but for a single query's.
-fn attend(
-    q: Tensor<3>,
-    k: Tensor<3>,
-    v: Tensor<3>,
-    groups: &[Group],
-    max_scores: usize,
-) -> Tensor<3> {
+/// Attention of `[N, H, h]` within each segment, at most `max_scores` scores at once but for a single query's: of several
+/// segments, of some heads of one, or of some queries of one head.
+fn attend(heads: Heads, groups: &[Group], max_scores: usize) -> Tensor<3> {
+    let Heads { q, k, v } = heads;
     let [_, n_heads, d_head] = q.dims();
-    let q = q * (d_head as f64).powf(-0.5);
     let mut parts = Vec::new();
     let mut first = 0;
-    for group in groups {
-        let length = group.length;
-        let of_one_query = n_heads * length;
-        let segments = (max_scores / (of_one_query * length)).clamp(1, group.count);
-        let queries = (max_scores / of_one_query).clamp(1, length);
-        for segment in (0..group.count).step_by(segments) {
-            let count = segments.min(group.count - segment);
+    for &Group { count, length } in groups {
+        let queries = (max_scores / length).clamp(1, length);
+        let together = (max_scores / (length * length)).clamp(1, n_heads);
+        let segments = (max_scores / (length * length * n_heads)).clamp(1, count);
+        for segment in (0..count).step_by(segments) {
+            let count = segments.min(count - segment);
             // [G * L, H, h] to [G, H, L, h].
             let batch = |x: &Tensor<3>| {
                 let rows = x
@@ -106,22 +98,34 @@ fn attend(
                     .swap_dims(1, 2)
             };
             let (q, k, v) = (batch(&q), batch(&k).swap_dims(2, 3), batch(&v));
-            for query in (0..length).step_by(queries) {
-                let n = queries.min(length - query);
-                let scores = q.clone().narrow(2, query, n).matmul(k.clone());
-                let dtype = scores.dtype();
-                let weights = softmax(scores.cast(DType::F32), 3).cast(dtype);
-                let context = weights.matmul(v.clone()).swap_dims(1, 2);
-                parts.push(context.reshape([count * n, n_heads, d_head]));
-            }
+            let of_heads = |head: usize| {
+                let n = together.min(n_heads - head);
+                let [q, k, v] = [&q, &k, &v].map(|x| x.clone().narrow(1, head, n));
+                let of_queries = |query: usize| {
+                    let n = queries.min(length - query);
+                    let scores = q.clone().narrow(2, query, n).matmul(k.clone());
+                    let dtype = scores.dtype();
+                    let weights = softmax(scores.cast(DType::F32), 3).cast(dtype);
+                    weights.matmul(v.clone())
+                };
+                join((0..length).step_by(queries).map(of_queries).collect(), 2)
+            };
+            let context = join((0..n_heads).step_by(together).map(of_heads).collect(), 1);
+            let context = context.swap_dims(1, 2);
+            parts.push(context.reshape([count * length, n_heads, d_head]));
         }
-        first += group.count * length;
+        first += count * length;
     }
+    join(parts, 0)
+}
+
+/// The parts side by side; a single one as it is.
+fn join<const D: usize>(mut parts: Vec<Tensor<D>>, dim: usize) -> Tensor<D> {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
         last => {
             parts.extend(last);
-            Tensor::cat(parts, 0)
+            Tensor::cat(parts, dim)
         }
     }
 }
@@ -136,11 +140,15 @@ mod tests {
     fn attention_in_blocks_equals_attention_at_once() {
         let device = Device::flex();
         let random = || Tensor::<3>::random([23, 2, 4], Distribution::Default, &device);
-        let (q, k, v) = (random(), random(), random());
+        let heads = Heads {
+            q: random(),
+            k: random(),
+            v: random(),
+        };
         let groups = [(3, 5), (1, 4), (4, 1)].map(|(count, length)| Group { count, length });
-        let at_most = |scores| attend(q.clone(), k.clone(), v.clone(), &groups, scores).into_data();
+        let at_most = |scores| attend(heads.clone(), &groups, scores).into_data();
         let whole = at_most(usize::MAX);
-        for scores in [1, 25, 60, 120] {
+        for scores in [1, 7, 25, 49, 60, 120] {
             at_most(scores).assert_approx_eq::<f32>(&whole, Tolerance::absolute(1e-6));
         }
     }
@@ -157,7 +165,12 @@ mod tests {
             .clone()
             .slice_assign([0..3, 0..1, 0..4], Tensor::ones([3, 1, 4], &device));
         let second = |x: Tensor<3>| {
-            let y = attend(x.clone(), x.clone(), x, &groups, usize::MAX);
+            let heads = Heads {
+                q: x.clone(),
+                k: x.clone(),
+                v: x,
+            };
+            let y = attend(heads, &groups, usize::MAX);
             y.narrow(0, 3, 3).into_data()
         };
         assert_eq!(second(x), second(changed));

@@ -8,11 +8,12 @@ use burn::{
     config::Config,
     module::Module,
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
-    tensor::{Device, Int, Tensor, activation::silu},
+    tensor::{Device, Int, Tensor},
 };
 
 use crate::{
     attention::{SegmentAttention, SegmentAttentionConfig},
+    kernel::{rms_norm, swiglu},
     rope::RopeTable,
     window::Group,
 };
@@ -99,7 +100,7 @@ impl VisionBlock {
     /// - x: `[N, D]`
     /// - output: `[N, D]`
     pub(crate) fn forward(&self, x: Tensor<2>, context: &AttentionContext) -> Tensor<2> {
-        let mut normed = self.attention_norm.forward(x.clone());
+        let mut normed = rms_norm(x.clone(), &self.attention_norm);
         if let Some([there, _]) = &context.order {
             normed = normed.select(0, there.clone());
         }
@@ -110,7 +111,7 @@ impl VisionBlock {
             attended = attended.select(0, back.clone());
         }
         let x = x + attended;
-        let fed = self.mlp.forward(self.mlp_norm.forward(x.clone()));
+        let fed = self.mlp.forward(rms_norm(x.clone(), &self.mlp_norm));
         x + fed
     }
 }
@@ -123,7 +124,8 @@ impl GatedMlp {
     /// - x: `[N, D]`
     /// - output: `[N, D]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = silu(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        self.down_proj
+            .forward(swiglu(gate, self.up_proj.forward(x)))
     }
 }

@@ -8,6 +8,7 @@ mod encoder;
 mod error;
 mod files;
 mod input;
+mod kernel;
 mod merger;
 mod patch_embed;
 mod preprocess;

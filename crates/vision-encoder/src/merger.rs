@@ -11,6 +11,8 @@ use burn::{
     tensor::{Device, Tensor, activation::gelu},
 };
 
+use crate::kernel::rms_norm;
+
 /// Configuration to create a [`PatchMerger`].
 #[derive(Config, Debug)]
 pub struct PatchMergerConfig {
@@ -64,10 +66,7 @@ impl PatchMerger {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let [patches, d_model] = x.dims();
         let wide = self.hidden.weight.dims()[0];
-        let squares = self
-            .norm
-            .forward(x)
-            .reshape([patches * d_model / wide, wide]);
+        let squares = rms_norm(x, &self.norm).reshape([patches * d_model / wide, wide]);
         self.output.forward(gelu(self.hidden.forward(squares)))
     }
 }

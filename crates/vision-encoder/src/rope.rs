@@ -3,7 +3,7 @@
 //! `q' = q cos(a) + rotate(q) sin(a)`, `rotate(q) = (-q[h/2..], q[..h/2])`, with the angles
 //! `a = (row / theta^(4i/h), column / theta^(4i/h))`, `i < h/4`, used for both halves of a head.
 //!
-//! Axes: `N` patches, `H` heads, `h` head width.
+//! Axes: `N` patches, `h` head width.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -23,10 +23,10 @@ pub struct VisionRope {
 /// Cosines and sines of the patches of one call, in the order of an [`Arrangement`].
 #[derive(Debug, Clone)]
 pub(crate) struct RopeTable {
-    /// `[N, 1, h / 2]`, float32.
-    cos: Tensor<3>,
-    /// `[N, 1, h / 2]`, float32.
-    sin: Tensor<3>,
+    /// `[N, h / 2]`, float32.
+    pub(crate) cos: Tensor<2>,
+    /// `[N, h / 2]`, float32.
+    pub(crate) sin: Tensor<2>,
 }
 
 impl VisionRope {
@@ -82,37 +82,13 @@ impl VisionRope {
                 let angles = &angles[token * merged..][..merged];
                 values.extend(angles.iter().map(|&angle| function(angle)));
             }
-            let data = TensorData::new(values, [angles.len() / width, 1, width]);
+            let data = TensorData::new(values, [angles.len() / width, width]);
             Tensor::from_data(data, (device, DType::F32))
         };
         RopeTable {
             cos: of(f32::cos),
             sin: of(f32::sin),
         }
-    }
-}
-
-impl RopeTable {
-    /// Rotates the heads of each patch, in float32 whatever the type of `x`.
-    ///
-    /// # Shapes
-    ///
-    /// - x: `[N, H, h]`
-    /// - output: `[N, H, h]`
-    pub(crate) fn rotate(&self, x: Tensor<3>) -> Tensor<3> {
-        let dtype = x.dtype();
-        let half = x.dims()[2] / 2;
-        let x = x.cast(DType::F32);
-        let (low, high) = (x.clone().narrow(2, 0, half), x.narrow(2, half, half));
-        let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        let turned = Tensor::cat(
-            vec![
-                low.clone() * cos.clone() - high.clone() * sin.clone(),
-                high * cos + low * sin,
-            ],
-            2,
-        );
-        turned.cast(dtype)
     }
 }
 
@@ -127,20 +103,5 @@ mod tests {
         assert_eq!(angles.len(), 2 * 8 * 4);
         assert_eq!(&angles[6 * 4..7 * 4], &[1.0, 0.01, 2.0, 0.02]);
         assert_eq!(angles[..32], angles[32..]);
-    }
-
-    #[test]
-    fn a_quarter_turn_swaps_the_halves() {
-        let device = Device::flex();
-        let quarter = std::f32::consts::FRAC_PI_2;
-        let table = RopeTable {
-            cos: Tensor::full([1, 1, 2], quarter.cos(), &device),
-            sin: Tensor::full([1, 1, 2], quarter.sin(), &device),
-        };
-        let x = Tensor::<3>::from_data([[[1.0f32, 2.0, 3.0, 4.0]]], &device);
-        table.rotate(x).into_data().assert_approx_eq::<f32>(
-            &TensorData::from([[[-3.0f32, -4.0, 1.0, 2.0]]]),
-            burn::tensor::Tolerance::absolute(1e-6),
-        );
     }
 }
