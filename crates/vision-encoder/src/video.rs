@@ -244,7 +244,7 @@ pub fn open_source(
         Kind::Folder => Box::new(ImageFolder::open(path, options.folder_fps, limits)?),
         Kind::Animation => Box::new(Animation::open(path, limits)?),
         Kind::Picture => Box::new(StillPicture::open(path, limits)?),
-        Kind::Other => Box::new(FfmpegVideo::open(path, &options.ffmpeg, limits)?),
+        Kind::Video => Box::new(FfmpegVideo::open(path, &options.ffmpeg, limits)?),
     })
 }
 

@@ -91,11 +91,11 @@ pub enum FrameError {
         source: io::Error,
     },
     /// No container of a known kind.
-    #[error("not a picture, an animation or a video file (mp4, mov, mkv, webm, avi, ...): {words}")]
-    UnknownKind {
-        /// ffmpeg's last words.
-        words: String,
-    },
+    #[error("not a picture, an animation or a video file (mp4, mov, mkv, webm, avi, ...)")]
+    UnknownKind,
+    /// No container of sound of a known kind.
+    #[error("not a sound file (WAV, FLAC, Ogg, mp4, mkv, ...)")]
+    NotASound,
     /// A file without pictures that move: sound alone, for example.
     #[error("no video stream in it")]
     NoVideoStream,

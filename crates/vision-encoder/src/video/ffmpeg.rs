@@ -12,10 +12,6 @@ use image::RgbImage;
 use super::{FrameLimits, FrameSource, Frames, Sampling, child::Running, kind, ppm};
 use crate::{FrameError, VisionError};
 
-/// Containers that are read. Playlists, scripts and patterns of names, which would open other files, are not among them.
-pub(super) const CONTAINERS: &str =
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,ogg,asf";
-
 /// From this many seconds between two frames on, each is looked up instead of decoding all that lies between.
 const SPARSE: f64 = 10.0;
 
@@ -27,8 +23,8 @@ const SCALING: &str = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chr
 
 /// A video file (mp4, mov, mkv, webm, avi, ...) that the program ffmpeg decodes, in a process of its own.
 ///
-/// - Time begins where the file's begins; where the pictures begin later, the first one is shown before. At a time the
-///   last frame is shown that has begun, so that variable rates need nothing more.
+/// - Time begins with the first frame. At a time the last frame is shown that has begun, so that variable rates need
+///   nothing more.
 /// - Rotation is obeyed. Pixels that are not square stay as they are stored, and transparency is ignored, both as in
 ///   the published front end.
 /// - The frames before a damage are given; where there is none, ffmpeg's last words are the error.
@@ -37,6 +33,7 @@ const SCALING: &str = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chr
 #[derive(Debug)]
 pub struct FfmpegVideo {
     path: PathBuf,
+    container: &'static str,
     program: PathBuf,
     limits: FrameLimits,
 }
@@ -46,11 +43,13 @@ impl FfmpegVideo {
     ///
     /// # Errors
     ///
-    /// Where there is no such file. Whether it is a video is only told by reading it.
+    /// Where there is no such file, or none of a container that is read. Whether it holds pictures is only told by
+    /// reading it.
     pub fn open(path: &Path, program: &Path, limits: FrameLimits) -> Result<Self, VisionError> {
-        kind::open_file(path).map_err(|error| error.at(path))?;
+        let container = kind::video_container(path).map_err(|error| error.at(path))?;
         Ok(Self {
             path: path.to_path_buf(),
+            container,
             program: program.to_path_buf(),
             limits,
         })
@@ -66,7 +65,7 @@ impl FfmpegVideo {
     }
 
     fn stated_duration(&self) -> Result<Option<f64>, FrameError> {
-        let mut run = self.start(input(&self.path, CONTAINERS, &self.limits), Instant::now())?;
+        let mut run = self.start(self.input(), Instant::now())?;
         // Without an output it ends in an error after saying what the input is.
         let log = run.finish()?.log;
         if log.opened {
@@ -78,7 +77,7 @@ impl FfmpegVideo {
 
     /// Seconds of video up to `enough`, from the times of the packets: nothing is decoded.
     fn counted_duration(&self, enough: f64) -> Result<Option<f64>, FrameError> {
-        let mut arguments = input(&self.path, CONTAINERS, &self.limits);
+        let mut arguments = self.input();
         let enough = format!("{enough:.6}");
         push(
             &mut arguments,
@@ -109,27 +108,36 @@ impl FfmpegVideo {
         Ok(duration.map(|seconds| sampling.frames_in(seconds)))
     }
 
+    /// The arguments up to the file.
+    pub(super) fn input(&self) -> Vec<OsString> {
+        input(&self.path, self.container, &self.limits)
+    }
+
     fn start(&self, arguments: Vec<OsString>, begun: Instant) -> Result<Running, FrameError> {
         let limit = self.limits.time;
         Running::start(&self.program, arguments, begun + limit, limit)
     }
 
-    /// Starts decoding `count` frames at `rate` per second from `begin` seconds on.
+    /// Starts decoding `count` frames at `rate` per second.
     fn decode(
         &self,
-        begin: Option<f64>,
+        from: From,
         rate: &str,
         count: usize,
         begun: Instant,
     ) -> Result<Running, FrameError> {
         let mut arguments = Vec::new();
-        if let Some(seconds) = begin {
-            // From the key frame before; what precedes has negative times, of which the last is shown at 0.
-            let seconds = format!("{:.6}", (seconds * 1e6).ceil() / 1e6);
-            push(&mut arguments, &["-noaccurate_seek", "-ss", &seconds]);
-        }
-        arguments.extend(input(&self.path, CONTAINERS, &self.limits));
-        let filter = format!("fps=fps={rate}:round=up:start_time=0,{SCALING}");
+        let zero = match from {
+            From::FirstFrame => "showinfo,setpts=PTS-STARTPTS,",
+            From::Seconds(seconds) => {
+                // From the key frame before; what precedes has negative times, of which the last is shown at 0.
+                let seconds = format!("{:.6}", (seconds * 1e6).ceil() / 1e6);
+                push(&mut arguments, &["-noaccurate_seek", "-ss", &seconds]);
+                ""
+            }
+        };
+        arguments.extend(self.input());
+        let filter = format!("{zero}fps=fps={rate}:round=up:start_time=0,{SCALING}");
         let count = count.to_string();
         push(
             &mut arguments,
@@ -151,6 +159,14 @@ impl FfmpegVideo {
     }
 }
 
+/// Where decoding begins.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    FirstFrame,
+    /// In the file's own count.
+    Seconds(f64),
+}
+
 impl FrameSource for FfmpegVideo {
     /// From the file's own duration; where it states none, its packets are counted.
     fn n_frames(&mut self, sampling: &Sampling) -> Result<Option<usize>, VisionError> {
@@ -163,6 +179,7 @@ impl FrameSource for FfmpegVideo {
             video: self,
             begun: Instant::now(),
             any: false,
+            zero: 0.0,
         };
         let path = &self.path;
         let located =
@@ -173,7 +190,7 @@ impl FrameSource for FfmpegVideo {
             return Ok(Box::new(Fused::new(frames).map(located)));
         }
         let rate = format!("{}", sampling.fps());
-        let run = self.decode(None, &rate, sampling.max_frames(), reader.begun);
+        let run = self.decode(From::FirstFrame, &rate, sampling.max_frames(), reader.begun);
         let mut run = run.map_err(|error| error.at(&self.path))?;
         let mut reader = reader;
         let frames = std::iter::from_fn(move || reader.next(&mut run));
@@ -187,6 +204,8 @@ struct Reader<'a> {
     begun: Instant,
     bytes_left: u64,
     any: bool,
+    /// Time of the first frame in the file's own count, in seconds.
+    zero: f64,
 }
 
 impl Reader<'_> {
@@ -208,14 +227,26 @@ impl Reader<'_> {
         }
     }
 
-    /// The frame shown at `seconds`.
+    /// The frame shown at `seconds`; the first one looked up is the first of all.
     fn look_up(&mut self, seconds: f64) -> Option<Result<RgbImage, FrameError>> {
-        let rate = LOOKUP_RATE.to_string();
-        let run = self.video.decode(Some(seconds), &rate, 1, self.begun);
-        match run {
-            Ok(mut run) => self.next(&mut run),
-            Err(error) => Some(Err(error)),
+        let (first, rate) = (!self.any, LOOKUP_RATE.to_string());
+        let from = if first {
+            From::FirstFrame
+        } else {
+            From::Seconds(self.zero + seconds)
+        };
+        let mut run = match self.video.decode(from, &rate, 1, self.begun) {
+            Ok(run) => run,
+            Err(error) => return Some(Err(error)),
+        };
+        let frame = self.next(&mut run)?;
+        if first && frame.is_ok() {
+            match run.finish() {
+                Ok(finished) => self.zero = finished.log.first_time.unwrap_or(0.0),
+                Err(error) => return Some(Err(error)),
+            }
         }
+        Some(frame)
     }
 }
 
@@ -245,7 +276,7 @@ impl<I: Iterator<Item = Result<RgbImage, FrameError>>> Iterator for Fused<I> {
 }
 
 /// The arguments up to an input: no keyboard, no network, no other files, no huge frames.
-pub(super) fn input(path: &Path, containers: &str, limits: &FrameLimits) -> Vec<OsString> {
+pub(super) fn input(path: &Path, container: &str, limits: &FrameLimits) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let seconds = limits.time.as_secs().clamp(1, 1 << 30);
     push(
@@ -258,12 +289,11 @@ pub(super) fn input(path: &Path, containers: &str, limits: &FrameLimits) -> Vec<
         ],
     );
     push(&mut arguments, &["-protocol_whitelist", "file,pipe"]);
-    push(&mut arguments, &["-format_whitelist", containers]);
     push(
         &mut arguments,
         &["-max_pixels", &limits.max_pixels.to_string()],
     );
-    push(&mut arguments, &["-i"]);
+    push(&mut arguments, &["-f", container, "-i"]);
     arguments.push(file_url(path));
     arguments
 }

@@ -19,8 +19,11 @@ pub(super) enum Kind {
     Folder,
     Animation,
     Picture,
-    Other,
+    Video,
 }
+
+/// Bytes from a file's beginning that tell what it is; a transport stream shows itself every 188 bytes.
+const BEGIN: usize = 377;
 
 /// Tells what `path` holds.
 pub(super) fn of(path: &Path) -> Result<Kind, VisionError> {
@@ -40,15 +43,82 @@ pub(super) fn open_file(path: &Path) -> Result<File, FrameError> {
 
 /// The kind of picture that a file's first bytes tell; `None` for anything else.
 pub(super) fn picture_format(path: &Path) -> Result<Option<ImageFormat>, FrameError> {
-    let mut begin = Vec::new();
-    open_file(path)?
-        .take(64)
-        .read_to_end(&mut begin)
-        .map_err(FrameError::io("read"))?;
-    Ok(image::guess_format(&begin).ok().filter(|format| {
+    Ok(image::guess_format(&begin(path)?).ok().filter(|format| {
         use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
         matches!(format, Bmp | Gif | Jpeg | Png | WebP)
     }))
+}
+
+/// ffmpeg's name of the container of a video. It isn't left to ffmpeg to guess: it would also look at the name, and
+/// it knows playlists, scripts and patterns of names, which open other files.
+pub(super) fn video_container(path: &Path) -> Result<&'static str, FrameError> {
+    container(&begin(path)?).ok_or(FrameError::UnknownKind)
+}
+
+/// ffmpeg's name of the container of a sound.
+pub(super) fn sound_container(path: &Path) -> Result<&'static str, FrameError> {
+    let begin = begin(path)?;
+    let sound = match &begin[..] {
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'A',
+            b'V',
+            b'E',
+            ..,
+        ] => Some("wav"),
+        [b'f', b'L', b'a', b'C', ..] => Some("flac"),
+        _ => container(&begin),
+    };
+    sound.ok_or(FrameError::NotASound)
+}
+
+fn container(begin: &[u8]) -> Option<&'static str> {
+    const ASF: [u8; 8] = [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11];
+    let sync = |place: usize| begin.get(place) == Some(&0x47);
+    let box_name: &[u8] = begin.get(4..8).unwrap_or_default();
+    let boxes: [&[u8]; 6] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"];
+    Some(match begin {
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => "matroska",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'A',
+            b'V',
+            b'I',
+            b' ',
+            ..,
+        ] => "avi",
+        [b'F', b'L', b'V', 1, ..] => "flv",
+        [b'O', b'g', b'g', b'S', ..] => "ogg",
+        [0, 0, 1, 0xba, ..] => "mpeg",
+        _ if boxes.contains(&box_name) => "mov",
+        _ if begin.starts_with(&ASF) => "asf",
+        _ if sync(0) && sync(188) && sync(376) => "mpegts",
+        _ => return None,
+    })
+}
+
+fn begin(path: &Path) -> Result<Vec<u8>, FrameError> {
+    let mut begin = Vec::new();
+    open_file(path)?
+        .take(BEGIN as u64)
+        .read_to_end(&mut begin)
+        .map_err(FrameError::io("read"))?;
+    Ok(begin)
 }
 
 fn inspect(path: &Path) -> Result<Kind, FrameError> {
@@ -56,7 +126,7 @@ fn inspect(path: &Path) -> Result<Kind, FrameError> {
         return Ok(Kind::Folder);
     }
     let moves = match picture_format(path)? {
-        None => return Ok(Kind::Other),
+        None => return Ok(Kind::Video),
         Some(ImageFormat::Gif) => true,
         // What these decoders refuse goes to the still picture's, which says why.
         Some(ImageFormat::Png) => PngDecoder::new(BufReader::new(open_file(path)?))
@@ -70,4 +140,30 @@ fn inspect(path: &Path) -> Result<Kind, FrameError> {
     } else {
         Kind::Picture
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_told_by_their_first_bytes() {
+        assert_eq!(container(b"\0\0\0\x18ftypisom"), Some("mov"));
+        assert_eq!(container(b"\x1a\x45\xdf\xa3...."), Some("matroska"));
+        assert_eq!(container(b"RIFF....AVI LIST"), Some("avi"));
+        let mut stream = [0; BEGIN];
+        for place in [0, 188, 376] {
+            stream[place] = 0x47;
+        }
+        assert_eq!(container(&stream), Some("mpegts"));
+        for other in [
+            &b"#EXTM3U"[..],
+            b"ffconcat version 1.0",
+            b"RIFF....WAVE",
+            b"G",
+            b"",
+        ] {
+            assert_eq!(container(other), None);
+        }
+    }
 }

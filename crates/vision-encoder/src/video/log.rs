@@ -19,6 +19,8 @@ pub(super) struct Log {
     pub(super) opened: bool,
     /// Seconds that the first input lasts, where it says so.
     pub(super) duration: Option<f64>,
+    /// Time of the first frame in the file's own count of seconds, where the filter that says it is in use.
+    pub(super) first_time: Option<f64>,
     duration_seen: bool,
     errors: VecDeque<String>,
     last: String,
@@ -55,6 +57,12 @@ impl Log {
             let plausible = |seconds: &f64| seconds.is_finite() && *seconds > 0.0;
             self.duration = try_parse_duration(text.trim()).filter(plausible);
         }
+        if self.first_time.is_none()
+            && let Some((_, rest)) = text.split_once(" pts_time:")
+        {
+            let seconds = rest.split_whitespace().next().map(str::parse);
+            self.first_time = seconds.and_then(Result::ok);
+        }
         let error = ["[error] ", "[fatal] ", "[panic] "]
             .into_iter()
             .find_map(|level| line.split_once(level));
@@ -77,9 +85,6 @@ impl Log {
         if words.contains("matches no streams") || words.contains("does not contain any stream") {
             return FrameError::NoVideoStream;
         }
-        if words.contains("not on whitelist") || (!self.opened && words.contains("Invalid data")) {
-            return FrameError::UnknownKind { words };
-        }
         let words = if words.is_empty() {
             self.last.clone()
         } else {
@@ -101,6 +106,8 @@ mod tests {
         let log = Log::read(text.as_bytes());
         assert!(log.opened);
         assert_eq!(log.duration, Some(5.5));
+        let shown = &b"[Parsed_showinfo_0 @ 0x5] [info] n: 0 pts: 64 pts_time:0.064 pos: 1"[..];
+        assert_eq!(Log::read(shown).first_time, Some(0.064));
         let unknown = Log::read(&b"[info]   Duration: N/A, start: 0.0"[..]);
         assert_eq!(unknown.duration, None);
     }

@@ -6,11 +6,9 @@ use super::{
     VideoOptions,
     child::Running,
     ffmpeg::{FfmpegVideo, file_url, input, push},
+    kind,
 };
 use crate::{FrameError, VisionError};
-
-/// Containers in which a sound is read.
-const SOUNDS: &str = "wav,w64,flac,ogg,mp3,aiff,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm";
 
 /// Endings of files that are written, with ffmpeg's name of the container and of the sound's encoder.
 const CONTAINERS: [(&str, &str, &str); 5] = [
@@ -48,6 +46,7 @@ pub fn mux(
         }
     }
     let (_, container, encoder) = container(output).map_err(|error| error.at(output))?;
+    let sound_container = kind::sound_container(sound).map_err(|error| error.at(sound))?;
     let duration = source.duration()?;
 
     let folder = match output.parent() {
@@ -56,10 +55,8 @@ pub fn mux(
     };
     let written = temporary(folder).map_err(|error| error.at(output))?;
 
-    let mut arguments = input(video, super::ffmpeg::CONTAINERS, &options.limits);
-    push(&mut arguments, &["-protocol_whitelist", "file,pipe"]);
-    push(&mut arguments, &["-format_whitelist", SOUNDS, "-i"]);
-    arguments.push(file_url(sound));
+    let mut arguments = source.input();
+    arguments.extend(input(sound, sound_container, &options.limits));
     push(&mut arguments, &["-map", "0:V:0", "-map", "1:a:0"]);
     push(&mut arguments, &["-c:v", "copy", "-c:a", encoder]);
     if let Some(seconds) = duration {
