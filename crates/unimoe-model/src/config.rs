@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use model_files::read_text;
 use moe_router::{Capacity, DropPolicy, DynamicCapacityMoeConfig, ExpertCount, Gating, Weighting};
 use vision_encoder::VisionEncoderConfig;
 
@@ -16,7 +17,6 @@ use crate::{
     attention::GroupedQueryAttentionConfig,
     decoder::DecoderConfig,
     error::ConfigError,
-    files::read_text,
     tokenizer::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE},
 };
 

@@ -8,6 +8,7 @@ use std::{
 
 use burn::tensor::Device;
 use dac_codec::{DacCodec, DacConfig};
+use model_files::{INDEX_FILE, StoredParameter};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
 use vision_encoder::Preprocessor;
@@ -16,9 +17,8 @@ use crate::{
     config::UniMoeConfig,
     error::{RequestError, UniMoeError, WeightsError},
     random::RandomWeights,
-    shards::INDEX_FILE,
     tokenizer::Tokenizer,
-    weights::{PATCH_EMBEDDING, ReleasedParameter, released_parameters},
+    weights::ReleasedNames,
 };
 
 /// Largest size of a shard in bytes.
@@ -163,17 +163,7 @@ pub(crate) fn write_weights(
     folder: &Path,
     device: &Device,
 ) -> Result<(), WeightsError> {
-    let mut parameters = released_parameters(config.init(device));
-    let vision = config.vision.as_ref().map(|vision| &vision.encoder);
-    let embedding = parameters.iter_mut().find(|p| p.name == PATCH_EMBEDDING);
-    if let (Some(vision), Some(embedding)) = (vision, embedding) {
-        // A convolution over channels and frames, as the release stores it.
-        let (planes, side) = (
-            vision.in_channels * vision.temporal_patch_size,
-            vision.patch_size,
-        );
-        embedding.shape = vec![vision.d_model, planes, side, side];
-    }
+    let parameters = model_files::parameters(config.init(device), &ReleasedNames(config))?;
     let shards = divide(parameters);
     let random = RandomWeights { seed };
     let mut weight_map = serde_json::Map::new();
@@ -189,8 +179,8 @@ pub(crate) fn write_weights(
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     write_json(&folder.join(INDEX_FILE), &index)?;
-    if let Some(vision) = vision {
-        let preprocessor = Preprocessor::for_encoder(vision).to_released();
+    if let Some(vision) = &config.vision {
+        let preprocessor = Preprocessor::for_encoder(&vision.encoder).to_released();
         write_json(
             &folder.join("video_preprocessor_config.json"),
             &preprocessor,
@@ -199,13 +189,13 @@ pub(crate) fn write_weights(
     write_json(&folder.join("config.json"), &config.to_released())
 }
 
-fn bytes(parameter: &ReleasedParameter) -> usize {
+fn bytes(parameter: &StoredParameter) -> usize {
     parameter.shape.iter().product::<usize>() * RandomWeights::DTYPE.bitsize() / 8
 }
 
 /// Divides the parameters into shards of at most [`SHARD_BYTES`], in order.
-fn divide(parameters: Vec<ReleasedParameter>) -> Vec<Vec<ReleasedParameter>> {
-    let mut shards: Vec<Vec<ReleasedParameter>> = Vec::new();
+fn divide(parameters: Vec<StoredParameter>) -> Vec<Vec<StoredParameter>> {
+    let mut shards: Vec<Vec<StoredParameter>> = Vec::new();
     let mut room = 0;
     for parameter in parameters {
         let size = bytes(&parameter);
@@ -225,7 +215,7 @@ fn divide(parameters: Vec<ReleasedParameter>) -> Vec<Vec<ReleasedParameter>> {
 
 fn write_shard(
     path: &Path,
-    shard: &[ReleasedParameter],
+    shard: &[StoredParameter],
     random: RandomWeights,
 ) -> Result<(), WeightsError> {
     let io = |source| WeightsError::Io {

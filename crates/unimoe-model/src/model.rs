@@ -10,6 +10,7 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
+use model_files::{Loaded, Shards, Source};
 use moe_router::{Routing, RoutingContext, RoutingNoise};
 use vision_encoder::{VisionEncoder, VisionInput, VisionKind};
 
@@ -24,9 +25,8 @@ use crate::{
     input::{ModelInput, check_codes},
     mrope::{MultimodalRope, MultimodalRopeConfig, Positions},
     random::RandomWeights,
-    shards::Shards,
     vision::{EncodedVision, VisionSpan},
-    weights::{self, Source},
+    weights::{ReleasedNames, refuse_extra},
 };
 
 /// UniMoE-Audio: text, codes, images and videos in, codes out.
@@ -133,12 +133,11 @@ impl UniMoe {
     pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, UniMoeError> {
         let config = UniMoeConfig::load(&folder.join("config.json"))?;
         let shards = Shards::open(folder)?;
-        Ok(Self::with_source(
-            &config,
-            &Source::Files(&shards),
-            options,
-            device,
-        )?)
+        let loaded = Self::from_source(&config, &shards, options, device)?;
+        if options.strict {
+            refuse_extra(&shards, &loaded.parameters)?;
+        }
+        Ok(loaded.module)
     }
 
     /// A model with random parameters from `seed`: equal to the one that
@@ -157,16 +156,16 @@ impl UniMoe {
         options: LoadOptions,
         device: &Device,
     ) -> Result<Self, WeightsError> {
-        let source = Source::Random(RandomWeights { seed });
-        Self::with_source(config, &source, options, device)
+        let source = RandomWeights { seed };
+        Ok(Self::from_source(config, &source, options, device)?.module)
     }
 
-    fn with_source(
+    fn from_source(
         config: &UniMoeConfig,
-        source: &Source<'_>,
+        source: &dyn Source,
         options: LoadOptions,
         device: &Device,
-    ) -> Result<Self, WeightsError> {
+    ) -> Result<Loaded<Self>, WeightsError> {
         let mut model = config.init(device);
         if !options.text_head {
             model.text_head = None;
@@ -174,7 +173,7 @@ impl UniMoe {
         if !options.vision {
             model.vision = None;
         }
-        weights::load(model, source, options.dtype, device, options.strict)
+        model_files::load(model, &ReleasedNames(config), source, options.dtype, device)
     }
 
     /// The structure of the model.

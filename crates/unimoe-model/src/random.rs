@@ -1,6 +1,9 @@
 //! Random parameters from a seed, the same in memory and on disk.
 
+use std::path::PathBuf;
+
 use half::bf16;
+use model_files::{RawTensor, Source, WeightsError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::Dtype;
@@ -21,6 +24,22 @@ const NORMS: [&str; 4] = [
 pub(crate) struct RandomWeights {
     /// Seed of all streams.
     pub seed: u64,
+}
+
+impl Source for RandomWeights {
+    fn tensor(
+        &self,
+        name: &str,
+        _alias: Option<&str>,
+        shapes: &[Vec<usize>],
+    ) -> Result<RawTensor, WeightsError> {
+        let shape = shapes.first().map(Vec::as_slice).unwrap_or_default();
+        Ok(RawTensor {
+            bytes: self.bytes(name, shape),
+            dtype: Self::DTYPE,
+            path: PathBuf::new(),
+        })
+    }
 }
 
 impl RandomWeights {

@@ -112,7 +112,7 @@ impl VisionEncoderConfig {
     ///
     /// A [`VisionError`] that names the file and the setting, what was expected of it and what was found.
     pub fn load(path: &Path) -> Result<Self, VisionError> {
-        let text = crate::files::read_text(path).map_err(|source| VisionError::Io {
+        let text = model_files::read_text(path).map_err(|source| VisionError::Io {
             action: "read",
             path: path.to_path_buf(),
             source,

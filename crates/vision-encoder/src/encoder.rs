@@ -14,7 +14,7 @@ use burn::{
 
 use crate::{
     block::{AttentionContext, VisionBlock, VisionBlockConfig},
-    config::VisionEncoderConfig,
+    config::{AttentionScope, VisionEncoderConfig},
     error::VisionError,
     input::{Grid, VisionInput},
     merger::{PatchMerger, PatchMergerConfig},
@@ -112,6 +112,13 @@ impl VisionEncoder {
     /// The structure of the encoder.
     pub fn config(&self) -> &VisionEncoderConfig {
         &self.config
+    }
+
+    /// The same encoder with another scope of its attention, which no file tells.
+    #[must_use]
+    pub fn with_attention(mut self, attention: AttentionScope) -> Self {
+        self.config.attention = attention;
+        self
     }
 
     /// Embeds pictures and videos of any sizes; their tokens follow each other as the inputs do.

@@ -2,15 +2,14 @@
 
 mod frames;
 mod picture;
-mod weights;
 
 use std::{io, path::PathBuf};
 
 use crate::input::Grid;
 
 pub use frames::FrameError;
+pub use model_files::WeightsError;
 pub use picture::PictureError;
-pub use weights::WeightsError;
 
 /// An error of this crate: the thing, what was expected of it and what was found.
 #[derive(Debug, thiserror::Error)]

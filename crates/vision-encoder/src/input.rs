@@ -1,5 +1,7 @@
 //! One image or one video as the encoder takes it: patches and how they lie.
 
+use std::fmt;
+
 /// Patches of one image or one video, ready for [`VisionEncoder`](crate::VisionEncoder).
 #[derive(Debug, Clone, PartialEq)]
 pub struct VisionInput {
@@ -32,6 +34,15 @@ pub struct Grid {
     pub h: usize,
     /// Columns of patches.
     pub w: usize,
+}
+
+impl fmt::Display for VisionKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Image => "image",
+            Self::Video => "video",
+        })
+    }
 }
 
 impl Grid {

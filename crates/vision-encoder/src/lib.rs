@@ -3,10 +3,8 @@
 mod attention;
 mod block;
 mod config;
-mod convert;
 mod encoder;
 mod error;
-mod files;
 mod input;
 mod kernel;
 mod merger;
@@ -14,7 +12,6 @@ mod patch_embed;
 mod preprocess;
 mod resize;
 mod rope;
-mod shards;
 mod smart_resize;
 mod video;
 mod weights;

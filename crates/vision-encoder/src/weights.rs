@@ -6,23 +6,17 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use burn::{
-    module::{Module, ModuleMapper, Param, ParamId},
-    tensor::{DType, Device, Tensor},
-};
-use safetensors::Dtype;
+use burn::tensor::Device;
+use model_files::{Naming, Shards, StoredParameter, WeightsError};
 
 use crate::{
     config::VisionEncoderConfig,
-    convert::Layout,
     encoder::{LoadOptions, VisionEncoder},
-    error::WeightsError,
-    shards::{Shards, StoredTensor},
 };
 
 /// Name here and name on disk; a star stands for an index, which carries over.
 const NAMES: &[(&str, &str)] = &[
-    (PATCH_EMBED, "patch_embed.proj.weight"),
+    ("patch_embed.projection.weight", PATCH_KERNEL),
     ("blocks.*.attention_norm.gamma", "blocks.*.norm1.weight"),
     ("blocks.*.attention.qkv.weight", "blocks.*.attn.qkv.weight"),
     ("blocks.*.attention.qkv.bias", "blocks.*.attn.qkv.bias"),
@@ -52,7 +46,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The parameter that is a convolution's kernel on disk.
-const PATCH_EMBED: &str = "patch_embed.projection.weight";
+const PATCH_KERNEL: &str = "patch_embed.proj.weight";
 
 /// What may stand in front of the names on disk: of the encoder alone, and of two generations of whole models.
 const PREFIXES: [&str; 3] = ["visual.", "model.visual.", ""];
@@ -83,6 +77,38 @@ pub fn released_name(path: &str) -> Option<String> {
     })
 }
 
+/// The names in some files.
+struct Names<'a> {
+    config: &'a VisionEncoderConfig,
+    prefix: &'static str,
+}
+
+impl Naming for Names<'_> {
+    fn name(&self, path: &str) -> Option<String> {
+        Some(format!("{}{}", self.prefix, released_name(path)?))
+    }
+
+    fn shapes(&self, name: &str, shape: Vec<usize>) -> Vec<Vec<usize>> {
+        self.config.stored_shapes(name, shape)
+    }
+}
+
+impl VisionEncoderConfig {
+    /// The shapes in which a checkpoint may hold the parameter of the published `name`, with or without what
+    /// stands in front of it, where `[out, in]` for a linear weight makes `shape`.
+    pub fn stored_shapes(&self, name: &str, shape: Vec<usize>) -> Vec<Vec<usize>> {
+        if !name.ends_with(PATCH_KERNEL) {
+            return vec![shape];
+        }
+        let (channels, frames, side) =
+            (self.in_channels, self.temporal_patch_size, self.patch_size);
+        vec![
+            vec![self.d_model, channels * frames, side, side],
+            vec![self.d_model, channels, frames, side, side],
+        ]
+    }
+}
+
 /// Loads the parameters of `encoder` from a folder or file.
 pub(crate) fn load(
     encoder: VisionEncoder,
@@ -90,30 +116,17 @@ pub(crate) fn load(
     options: LoadOptions,
     device: &Device,
 ) -> Result<VisionEncoder, WeightsError> {
-    if !matches!(options.dtype, DType::F32 | DType::F16 | DType::BF16) {
-        return Err(WeightsError::Type {
-            found: format!("{:?}", options.dtype),
-        });
-    }
     let shards = Shards::open(path)?;
-    let mut loader = Loader {
-        config: encoder.config().clone(),
+    let config = encoder.config().clone();
+    let names = Names {
+        config: &config,
         prefix: find_prefix(&shards),
-        shards: &shards,
-        dtype: options.dtype,
-        device,
-        path: Vec::new(),
-        linear: Vec::new(),
-        seen: BTreeSet::new(),
-        error: None,
     };
-    let encoder = encoder.map(&mut loader);
-    match loader.error {
-        Some(error) => return Err(error),
-        None if options.strict => loader.refuse_extra()?,
-        None => {}
+    let loaded = model_files::load(encoder, &names, &shards, options.dtype, device)?;
+    if options.strict {
+        refuse_extra(&shards, names.prefix, &loaded.parameters)?;
     }
-    Ok(encoder)
+    Ok(loaded.module)
 }
 
 /// The beginning that the files' names have.
@@ -130,135 +143,23 @@ fn find_prefix(shards: &Shards) -> &'static str {
     PREFIXES.into_iter().find(begins).unwrap_or(PREFIXES[0])
 }
 
-/// Walks the encoder and loads its parameters.
-struct Loader<'a> {
-    config: VisionEncoderConfig,
-    prefix: &'static str,
-    shards: &'a Shards,
-    dtype: DType,
-    device: &'a Device,
-    path: Vec<String>,
-    /// Whether the owner of each field on the path is a linear layer.
-    linear: Vec<bool>,
-    seen: BTreeSet<String>,
-    error: Option<WeightsError>,
-}
-
-impl Loader<'_> {
-    fn read<const D: usize>(&mut self, ours: &[usize]) -> Result<Tensor<D>, WeightsError> {
-        let path = self.path.join(".");
-        let name =
-            released_name(&path).ok_or_else(|| WeightsError::NoName { path: path.clone() })?;
-        let name = format!("{}{name}", self.prefix);
-        let stored =
-            self.shards
-                .tensors()
-                .get(&name)
-                .ok_or_else(|| WeightsError::TensorMissing {
-                    path: self.shards.root().to_path_buf(),
-                    tensor: name.clone(),
-                })?;
-        // A field is entered with the type of the module that owns it.
-        let transposed = D == 2 && self.linear.last() == Some(&true);
-        self.check(&name, stored, self.shapes(&path, ours, transposed))?;
-        let layout = Layout {
-            columns: transposed.then(|| ours[0]),
-            stored: stored.dtype,
-        };
-        let bytes = self.shards.read(stored)?;
-        let data = layout.convert(&bytes, self.dtype, ours.to_vec());
-        let data = data.map_err(|(index, value)| WeightsError::NotFinite {
-            path: self.shards.path_of(stored).to_path_buf(),
+/// Refuses a tensor of the encoder's part of the files that was not read: without a prefix all belong to it.
+fn refuse_extra(
+    shards: &Shards,
+    prefix: &str,
+    read: &[StoredParameter],
+) -> Result<(), WeightsError> {
+    let read: BTreeSet<&str> = read.iter().map(|read| read.name.as_str()).collect();
+    let extra = shards.tensors().iter().find(|(name, _)| {
+        let own = name.strip_prefix(prefix);
+        own.is_some_and(|own| own != COMPUTED) && !read.contains(name.as_str())
+    });
+    match extra {
+        None => Ok(()),
+        Some((name, stored)) => Err(WeightsError::TensorExtra {
+            path: shards.path_of(stored).to_path_buf(),
             tensor: name.clone(),
-            index,
-            value,
-            dtype: format!("{:?}", self.dtype),
-        })?;
-        self.seen.insert(name);
-        Ok(Tensor::from_data(data, (self.device, self.dtype)))
-    }
-
-    /// The shapes that the parameter at `path` may have on disk.
-    fn shapes(&self, path: &str, ours: &[usize], transposed: bool) -> Vec<Vec<usize>> {
-        let config = &self.config;
-        let side = config.patch_size;
-        let (channels, frames) = (config.in_channels, config.temporal_patch_size);
-        if path == PATCH_EMBED {
-            return vec![
-                vec![config.d_model, channels, frames, side, side],
-                vec![config.d_model, channels * frames, side, side],
-            ];
-        }
-        let mut shape = ours.to_vec();
-        if transposed {
-            shape.reverse();
-        }
-        vec![shape]
-    }
-
-    fn check(
-        &self,
-        name: &str,
-        stored: &StoredTensor,
-        mut shapes: Vec<Vec<usize>>,
-    ) -> Result<(), WeightsError> {
-        let path = || self.shards.path_of(stored).to_path_buf();
-        if !shapes.contains(&stored.shape) {
-            return Err(WeightsError::TensorShape {
-                path: path(),
-                tensor: name.to_string(),
-                expected: shapes.swap_remove(0),
-                found: stored.shape.clone(),
-            });
-        }
-        if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            return Err(WeightsError::TensorType {
-                path: path(),
-                tensor: name.to_string(),
-                found: format!("{:?}", stored.dtype),
-            });
-        }
-        Ok(())
-    }
-
-    /// Refuses a tensor of the encoder's part of the files that was not read: without a prefix all belong to it.
-    fn refuse_extra(&self) -> Result<(), WeightsError> {
-        let extra = self.shards.tensors().iter().find(|(name, _)| {
-            let own = name.strip_prefix(self.prefix);
-            own.is_some_and(|own| own != COMPUTED) && !self.seen.contains(*name)
-        });
-        match extra {
-            None => Ok(()),
-            Some((name, stored)) => Err(WeightsError::TensorExtra {
-                path: self.shards.path_of(stored).to_path_buf(),
-                tensor: name.clone(),
-            }),
-        }
-    }
-}
-
-impl ModuleMapper for Loader<'_> {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.to_string());
-        self.linear.push(container_type == "Struct:Linear");
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-        self.linear.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.error.is_some() {
-            return param;
-        }
-        match self.read::<D>(&param.lazy_shape().to_vec()) {
-            Ok(tensor) => Param::initialized(ParamId::new(), tensor).set_require_grad(true),
-            Err(error) => {
-                self.error = Some(error);
-                param
-            }
-        }
+        }),
     }
 }
 

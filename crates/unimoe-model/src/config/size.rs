@@ -81,7 +81,8 @@ mod tests {
     fn counted_sizes_are_those_of_the_module() {
         for config in [UniMoeConfig::tiny(), UniMoeConfig::small()] {
             let model = config.init(&Device::flex());
-            let listed = crate::weights::released_parameters(model);
+            let names = crate::weights::ReleasedNames(&config);
+            let listed = model_files::parameters(model, &names).expect("named parameters");
             let elements = listed.iter().map(|p| p.shape.iter().product::<usize>());
             assert_eq!(config.tensors(), listed.len() as u128);
             assert_eq!(config.parameters(), elements.sum::<usize>() as u128);

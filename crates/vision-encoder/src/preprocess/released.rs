@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{PixelBudget, Preprocessor};
-use crate::{VisionError, files::read_text};
+use model_files::read_text;
+
+use crate::VisionError;
 
 /// Pillow's number of bicubic resampling.
 const BICUBIC: f64 = 3.0;

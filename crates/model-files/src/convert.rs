@@ -1,5 +1,6 @@
 //! Stored bytes to values: element type, transposition, and the check that every value is finite.
 
+use burn::tensor::{DType, TensorData};
 use half::{bf16, f16};
 use safetensors::Dtype;
 
@@ -12,7 +13,7 @@ pub(crate) struct Layout {
 }
 
 /// A float type that parameters are kept in.
-pub(crate) trait Target: Copy {
+trait Target: Copy {
     const ZERO: Self;
     fn from_f32(value: f32) -> Self;
     fn finite(self) -> bool;
@@ -36,8 +37,22 @@ target!(f16, f16::ZERO, f16::from_f32);
 target!(bf16, bf16::ZERO, bf16::from_f32);
 
 impl Layout {
-    /// Converts the stored values; the first that is not finite in `T` is an error with its place.
-    pub(crate) fn convert<T: Target>(&self, bytes: &[u8]) -> Result<Vec<T>, (usize, f32)> {
+    /// The stored values in `dtype` and our `shape`; the first that is not finite there is an error with its
+    /// place.
+    pub(crate) fn data(
+        &self,
+        bytes: &[u8],
+        dtype: DType,
+        shape: Vec<usize>,
+    ) -> Result<TensorData, (usize, f32)> {
+        Ok(match dtype {
+            DType::F16 => TensorData::new(self.convert::<f16>(bytes)?, shape),
+            DType::BF16 => TensorData::new(self.convert::<bf16>(bytes)?, shape),
+            _ => TensorData::new(self.convert::<f32>(bytes)?, shape),
+        })
+    }
+
+    fn convert<T: Target>(&self, bytes: &[u8]) -> Result<Vec<T>, (usize, f32)> {
         match self.dtype {
             Dtype::F16 => self.arrange(bytes.as_chunks().0, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => self.arrange(bytes.as_chunks().0, |b| bf16::from_le_bytes(b).to_f32()),

@@ -5,8 +5,8 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::File,
-    io::{Read, Seek, SeekFrom},
+    fs::{self, File},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -14,21 +14,21 @@ use std::{
 use safetensors::{Dtype, tensor::Metadata};
 use serde_json::Value;
 
-use crate::{error::WeightsError, files::read_text};
+use crate::{error::WeightsError, text::read_text};
 
 /// Largest header accepted, as the safetensors format says.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// Name of the index of a sharded model.
-pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Name of the weights of a model in one file.
-pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+const SINGLE_FILE: &str = "model.safetensors";
 
-/// All tensors of a model folder by name.
+/// All tensors of a model folder, or of one file, by name.
 #[derive(Debug)]
 pub struct Shards {
-    folder: PathBuf,
+    root: PathBuf,
     files: Vec<Shard>,
     tensors: BTreeMap<String, StoredTensor>,
 }
@@ -64,18 +64,24 @@ impl StoredTensor {
 }
 
 impl Shards {
-    /// Opens the shards that the index of `folder` names, or its only file where there is no index.
+    /// Opens a safetensors file; or of a folder the shards that its index names, or its only file where there
+    /// is no index.
     ///
     /// # Errors
     ///
     /// A [`WeightsError`] where neither is there, the index or a header can't be understood, a shard or a
     /// tensor of the index is missing, or a file is shorter or longer than its header says.
-    pub fn open(folder: &Path) -> Result<Self, WeightsError> {
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut shards = Self {
-            folder: folder.to_path_buf(),
+            root: path.to_path_buf(),
             files: Vec::new(),
             tensors: BTreeMap::new(),
         };
+        if path.exists() && !path.is_dir() {
+            shards.add(path.to_path_buf())?;
+            return Ok(shards);
+        }
+        let folder = path;
         let index_path = folder.join(INDEX_FILE);
         if !index_path.exists() {
             let single = folder.join(SINGLE_FILE);
@@ -114,9 +120,9 @@ impl Shards {
         Ok(shards)
     }
 
-    /// The folder that was opened.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// The folder or file that was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// All tensors by name.
@@ -220,6 +226,11 @@ fn read_header(path: &Path) -> Result<(File, u64, Metadata), WeightsError> {
         path: path.to_path_buf(),
         source,
     };
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        let reason = "not a regular file";
+        return Err(io(io::Error::new(ErrorKind::InvalidData, reason)));
+    }
     let mut file = File::open(path).map_err(io)?;
     let file_length = file.metadata().map_err(io)?.len();
     let mut prefix = [0; 8];
@@ -247,7 +258,7 @@ fn read_header(path: &Path) -> Result<(File, u64, Metadata), WeightsError> {
             source,
         })?;
     let data_start = 8 + header_length;
-    let expected = data_start + metadata.data_len() as u64;
+    let expected = data_start.saturating_add(metadata.data_len() as u64);
     if expected != file_length {
         return Err(WeightsError::Length {
             path: path.to_path_buf(),
