@@ -227,3 +227,33 @@ pub fn write(folder: &tempfile::TempDir, name: impl AsRef<Path>, bytes: &[u8]) -
     fs::write(&path, bytes).unwrap();
     path
 }
+
+/// Copies a video with the remark that it is to be turned by a quarter.
+pub fn turn(from: &Path, to: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args([
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-y",
+        "-display_rotation:v:0",
+        "90",
+        "-i",
+    ]);
+    let known = command
+        .arg(from)
+        .args(["-c", "copy"])
+        .arg(to)
+        .output()
+        .unwrap();
+    if !known.status.success() {
+        // Before version 6 it was metadata.
+        let metadata = ["-c", "copy", "-metadata:s:v", "rotate=90"].map(OsStr::new);
+        ffmpeg(
+            [OsStr::new("-i"), from.as_os_str()]
+                .into_iter()
+                .chain(metadata)
+                .chain([to.as_os_str()]),
+        );
+    }
+}
