@@ -9,6 +9,9 @@ use common::{Place, colours, ffmpeg, read_wav, write_folder, write_gif};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
+/// The first bytes of an mp4 file: its kind can be told, and no more.
+const LOOKS_LIKE_A_VIDEO: &[u8] = b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2";
+
 /// Music of half a second for a video.
 fn line<'a>(video: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let short = ["video-music", video, "calm", "--max-seconds", "0.5"];
@@ -131,6 +134,16 @@ fn options_decide_what_is_seen() {
 }
 
 #[test]
+fn a_video_that_is_longer_than_what_is_seen_is_told() {
+    let place = Place::new();
+    write_folder(&place.path("clip"), &colours(65, 3, 28, 28));
+    let output = place.run(&line("clip", &["--fps", "4", "-o", "out.wav"]));
+    assert!(output.status.success());
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(notes.contains("first 16 s"), "{notes}");
+}
+
+#[test]
 fn paths_are_names_and_nothing_else() {
     let place = Place::new();
     let with_ffmpeg = ffmpeg(&place, "-f lavfi -i testsrc2=s=64x48:d=1 plain.mp4");
@@ -215,12 +228,13 @@ fn what_cannot_be_muxed_is_told_before_the_work() {
         &["--mux", "new.wav", ".mp4"],
     );
     fails("clip.gif", &["--mux", "no/new.mp4"], 5, &["no/new.mp4"]);
+    fs::write(place.path("head.mp4"), LOOKS_LIKE_A_VIDEO).unwrap();
     let missing = ["--mux", "new.mp4", "--ffmpeg", "./no-such-program"];
     fails(
-        "clip.gif",
+        "head.mp4",
         &missing,
         3,
-        &["clip.gif", "no-such-program", "install"],
+        &["head.mp4", "no-such-program", "install"],
     );
     if ffmpeg(&place, "-f lavfi -i testsrc2=s=64x48:d=1 clip.mp4") {
         fails("clip.gif", &["--mux", "new.mp4"], 3, &["--mux", "clip.gif"]);
@@ -236,7 +250,7 @@ fn what_cannot_be_muxed_is_told_before_the_work() {
             2,
             &["--output"],
         );
-        assert_eq!(place.listing("."), ["clip.gif", "clip.mp4"]);
+        assert_eq!(place.listing("."), ["clip.gif", "clip.mp4", "head.mp4"]);
     }
 }
 
@@ -355,7 +369,7 @@ fn an_interruption_while_reading_ends_the_child_and_leaves_nothing() {
         time::{Duration, Instant},
     };
     let place = Place::new();
-    fs::write(place.path("clip.mp4"), "no pictures, but no one asks").unwrap();
+    fs::write(place.path("clip.mp4"), LOOKS_LIKE_A_VIDEO).unwrap();
     let program = place.path("slow");
     fs::write(
         &program,
