@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::{
+    f64::consts::TAU,
     ffi::OsStr,
     fs::{self, File},
     io::{BufWriter, Cursor},
@@ -140,7 +141,7 @@ pub fn still(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
 /// A mono WAV of a tone.
 pub fn wav(path: &Path, seconds: f64, rate: u32) {
     let samples: Vec<u8> = (0..(seconds * f64::from(rate)) as u32)
-        .map(|n| (f64::from(n) * 440.0 * 6.283 / f64::from(rate)).sin())
+        .map(|n| (f64::from(n) * 440.0 * TAU / f64::from(rate)).sin())
         .flat_map(|sample| ((sample * 16_000.0) as i16).to_le_bytes())
         .collect();
     let length = samples.len() as u32;
