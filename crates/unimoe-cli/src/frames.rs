@@ -173,7 +173,7 @@ mod tests {
         folder
             .write(&[film(2)], &Interrupt::default())
             .expect("written");
-        assert_eq!(folder.places(1), [path.clone()]);
+        assert_eq!(folder.places(1), std::slice::from_ref(&path));
         let names = ["frame-0001.png", "frame-0002.png", "frames.png"];
         assert_eq!(listing(&path), names);
 
