@@ -324,6 +324,17 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
+fn more_pixels_than_any_prompt_holds_are_refused_at_once() {
+    let place = Place::new();
+    write_folder(&place.path("clip"), &colours(20, 10, 64, 64));
+    let more = ["--min-pixels", "60000000", "-o", "out.wav"];
+    let words = ["video clip", "number of tokens", "at most"];
+    place.fails(&line("clip", &more), 3, &words);
+    let more = ["--min-pixels", "4000000000", "-o", "out.wav"];
+    place.fails(&line("clip", &more), 3, &["video clip"]);
+}
+
+#[test]
 fn tiny_pictures_are_pictures() {
     let place = Place::new();
     RgbImage::new(1, 1).save(place.path("dot.png")).unwrap();

@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 use unimoe_model::{
     InputError, Preset, Prompt, Request, RequestOptions, UniMoeConfig, VideoMusicRequest,
 };
-use vision_encoder::Preprocessor;
+use vision_encoder::{Preprocessor, VideoOptions};
 
 use super::generation::Job;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     interrupt::Interrupt,
     mux::Muxing,
     report::VideoReport,
-    video::{Seen, read},
+    video::{Look, Seen, read},
 };
 
 /// Makes a piece of music for each video from its caption.
@@ -44,14 +44,15 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
     let folder = (args.save_frames.as_deref())
         .map(|path| FrameFolder::reserve(path, interrupt))
         .transpose()?;
-    let preprocessor = preprocessor(args.generation.model.as_deref())?;
+    let look = look(args.generation.model.as_deref(), options)?;
+    let (options, preprocessor) = (&look.options, &look.preprocessor);
 
     work.progress.spin("reading the video");
     let mut videos = Vec::new();
     let mut reports = Vec::new();
     for clip in &clips {
         let start = Instant::now();
-        let seen = read(&clip.video, &options, &preprocessor, interrupt)?;
+        let seen = read(&clip.video, &look, interrupt)?;
         let seconds = start.elapsed().as_secs_f64();
         if seen.frames == options.max_frames && args.frames.max_frames.is_none() {
             let seconds = seen.frames as f64 / options.fps;
@@ -60,13 +61,13 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
                 clip.video.display()
             );
         }
-        reports.push(report(clip, &seen, &preprocessor, seconds));
+        reports.push(report(clip, &seen, preprocessor, seconds));
         videos.push(seen);
     }
     if let Some(folder) = &folder {
         work.progress.spin("drawing the frames");
         let films = (videos.iter())
-            .map(|seen| film(seen, &preprocessor))
+            .map(|seen| film(seen, preprocessor))
             .collect::<Result<Vec<_>, _>>()?;
         folder.write(&films, interrupt)?;
         for (report, place) in reports.iter_mut().zip(folder.places(clips.len())) {
@@ -87,7 +88,7 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
     })?;
     if let Some(muxing) = muxing {
         let sounds = outcome.results.iter().map(|result| result.path.as_path());
-        let written = muxing.write(&clips, sounds, &options, interrupt)?;
+        let written = muxing.write(&clips, sounds, options, interrupt)?;
         for (report, path) in reports.iter_mut().zip(written) {
             report.muxed = Some(path);
         }
@@ -98,25 +99,32 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
     job.print(&outcome)
 }
 
-/// How the model wants its pictures, from its small files alone.
-fn preprocessor(model: Option<&Path>) -> Result<Preprocessor, CliError> {
-    let Some(folder) = model else {
-        let vision = Preset::Tiny.config().vision;
-        return Ok(vision.map_or_else(Preprocessor::unimoe_audio, |vision| {
-            Preprocessor::for_encoder(&vision.encoder)
-        }));
+/// How the model looks at a video, from its small files alone.
+fn look(model: Option<&Path>, options: VideoOptions) -> Result<Look, CliError> {
+    let unusable = || match model {
+        Some(folder) => format!("the model {}", folder.display()),
+        None => "the built-in model".into(),
     };
-    let unusable = || format!("the model {}", folder.display());
-    let config =
-        UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?;
+    let config = match model {
+        Some(folder) => {
+            UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?
+        }
+        None => Preset::Tiny.config(),
+    };
     let Some(vision) = config.vision else {
         return Err(CliError::input(unusable())(InputError::NoVisionEncoder));
     };
-    if Preprocessor::is_in(folder) {
-        Preprocessor::load(folder).map_err(CliError::input(unusable()))
-    } else {
-        Ok(Preprocessor::for_encoder(&vision.encoder))
-    }
+    let preprocessor = match model {
+        Some(folder) if Preprocessor::is_in(folder) => {
+            Preprocessor::load(folder).map_err(CliError::input(unusable()))?
+        }
+        _ => Preprocessor::for_encoder(&vision.encoder),
+    };
+    Ok(Look {
+        options,
+        preprocessor,
+        max_tokens: config.text.max_positions,
+    })
 }
 
 fn report(clip: &Clip, seen: &Seen, preprocessor: &Preprocessor, read_seconds: f64) -> VideoReport {
