@@ -35,7 +35,7 @@ const MAX_FRAME: usize = 1 << 26;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let picture = RgbImage::from_pixel(64, 48, image::Rgb([200, 10, 10]));
 /// let input = Preprocessor::unimoe_audio().image(&picture)?;
-/// assert_eq!((input.grid.t, input.grid.h, input.grid.w), (1, 4, 6));
+/// assert_eq!((input.grid.t, input.grid.h, input.grid.w), (1, 4, 4));
 /// # Ok(())
 /// # }
 /// ```

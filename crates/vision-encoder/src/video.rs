@@ -10,6 +10,7 @@ mod folder;
 mod kind;
 mod log;
 mod mux;
+mod packets;
 mod picture;
 mod ppm;
 
@@ -61,7 +62,7 @@ pub struct FrameLimits {
     pub max_pixels: u64,
     /// Most bytes of frames taken from the program that reads videos. Default: 2^34 (16 GiB)
     pub max_bytes: u64,
-    /// Most time for one reading or writing. Default: 5 minutes
+    /// Most time for one pass over a file; reading a video takes up to three. Default: 5 minutes
     pub time: Duration,
 }
 
@@ -240,7 +241,7 @@ pub fn open_source(
 ) -> Result<Box<dyn FrameSource + Send>, VisionError> {
     use kind::Kind;
     let limits = options.limits.clone();
-    Ok(match kind::of(path)? {
+    Ok(match kind::of(path, &limits)? {
         Kind::Folder => Box::new(ImageFolder::open(path, options.folder_fps, limits)?),
         Kind::Animation => Box::new(Animation::open(path, limits)?),
         Kind::Picture => Box::new(StillPicture::open(path, limits)?),

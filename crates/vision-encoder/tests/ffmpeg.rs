@@ -4,7 +4,13 @@
 
 mod media;
 
-use std::{ffi::OsStr, fs, path::Path, time::Duration, time::Instant};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+    time::Duration,
+    time::Instant,
+};
 
 use image::{RgbImage, imageops};
 use media::{
@@ -27,23 +33,30 @@ fn frames_are_those_shown_at_each_moment() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mkv");
+    video(&path, &staircase(25), 10.0, &[]); // 2.5 s of levels 0, 2, ... 48
+    let sampled = |fps, max| levels(&frames(&path, &at(fps, max)).unwrap());
+    assert_eq!(sampled(1.0, 64), [0, 20, 40]);
+    assert_eq!(sampled(2.0, 64), [0, 10, 20, 30, 40]);
+    assert_eq!(sampled(2.0, 3), [0, 10, 20]);
+    assert_eq!(sampled(0.5, 64), [0, 40]);
+    // Three times a second: 0, 0.33, 0.67, 1, ... show the frames begun at 0, 0.3, 0.6, 1, ...
+    assert_eq!(sampled(3.0, 64), [0, 6, 12, 20, 26, 32, 40, 46]);
+    // Faster than the file: each frame twice.
+    assert_eq!(sampled(20.0, 5), [0, 0, 2, 2, 4]);
+    for (fps, count) in [(1.0, 3), (2.0, 5), (10.0, 25), (3.0, 8)] {
+        assert_eq!(told(&path, &at(fps, 64)), Some(count), "at {fps}");
+    }
+    let every: Vec<u8> = (0..25).map(|n| n * 2).collect();
     for name in ["a.mkv", "a.mov", "a.avi"] {
         let path = folder.path().join(name);
-        video(&path, &staircase(25), 10.0, &[]); // 2.5 s of levels 0, 2, ... 48
-        let sampled = |fps, max| levels(&frames(&path, &at(fps, max)).unwrap());
-        assert_eq!(sampled(1.0, 64), [0, 20, 40], "{name}");
-        assert_eq!(sampled(2.0, 64), [0, 10, 20, 30, 40], "{name}");
-        assert_eq!(sampled(2.0, 3), [0, 10, 20], "{name}");
-        assert_eq!(sampled(0.5, 64), [0, 40], "{name}");
-        let every: Vec<u8> = (0..25).map(|n| n * 2).collect();
-        assert_eq!(sampled(10.0, 64), every, "{name}");
-        // Three times a second: 0, 0.33, 0.67, 1, ... show the frames begun at 0, 0.3, 0.6, 1, ...
-        assert_eq!(sampled(3.0, 64), [0, 6, 12, 20, 26, 32, 40, 46], "{name}");
-        // Faster than the file: each frame twice.
-        assert_eq!(sampled(20.0, 5), [0, 0, 2, 2, 4], "{name}");
-        for (fps, count) in [(1.0, 3), (2.0, 5), (10.0, 25), (3.0, 8)] {
-            assert_eq!(told(&path, &at(fps, 64)), Some(count), "{name} at {fps}");
-        }
+        video(&path, &staircase(25), 10.0, &[]);
+        assert_eq!(
+            levels(&frames(&path, &at(10.0, 64)).unwrap()),
+            every,
+            "{name}"
+        );
+        assert_eq!(told(&path, &at(10.0, 64)), Some(25), "{name}");
     }
 }
 
@@ -80,9 +93,9 @@ fn frames_that_lie_far_apart_are_looked_up_exactly() {
         let coded = ["-c:v", "mpeg4", "-q:v", "2", "-g", "7"];
         video(&path, &staircase(120), 0.5, &coded);
         let sampled = |fps| levels(&frames(&path, &at(fps, 64)).unwrap());
-        // At 0, 25, 50, ... 225 s the frames 0, 12, 25, 37, ... with twice the level.
-        let expected = [0u8, 24, 50, 74, 100, 124, 150, 174, 200, 224];
-        let looked_up = sampled(0.04);
+        // At 0, 35, 70, ... 210 s the frames 0, 17, 35, 52, ... with twice the level.
+        let expected = [0u8, 34, 70, 104, 140, 174, 210];
+        let looked_up = sampled(1.0 / 35.0);
         assert_eq!(looked_up.len(), expected.len(), "{name}: {looked_up:?}");
         for (a, b) in looked_up.iter().zip(expected) {
             // The codec is off by a little, a frame's neighbours by 2.
@@ -91,7 +104,7 @@ fn frames_that_lie_far_apart_are_looked_up_exactly() {
                 "{name}: {looked_up:?}, expected {expected:?}"
             );
         }
-        assert_eq!(told(&path, &at(0.04, 64)), Some(10));
+        assert_eq!(told(&path, &at(1.0 / 35.0, 64)), Some(7));
     }
 }
 
@@ -196,6 +209,7 @@ fn time_begins_with_the_first_frame() {
     );
     let expected: Vec<u8> = (0..24).map(|n| n * 10).collect();
     assert_eq!(levels(&frames(&late, &at(1.0, 64)).unwrap()), expected);
+    assert_eq!(told(&late, &at(1.0, 64)), Some(24));
     // Looked up one by one: 0, 10 and 20 s.
     assert_eq!(levels(&frames(&late, &at(0.1, 64)).unwrap()), [0, 100, 200]);
 }
@@ -228,6 +242,33 @@ fn unusual_pixels_become_rgb() {
         assert_eq!(frame.dimensions(), (33, 17), "{name}");
         let level = frame.get_pixel(16, 8).0[0];
         assert!(level.abs_diff(120) <= 2, "{name}: {level}");
+    }
+}
+
+#[test]
+fn a_longer_sound_adds_no_frames() {
+    if !have_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    video(&file("plain.mkv"), &staircase(30), 10.0, &[]);
+    wav(&file("tone.wav"), 9.0, 8000);
+    for name in ["a.mp4", "a.mkv"] {
+        let inputs = ["-i", "plain.mkv", "-i", "tone.wav"].map(|word| match word {
+            "-i" => OsString::from(word),
+            name => file(name).into_os_string(),
+        });
+        let copied = ["-c:v", "mpeg4", "-c:a", "aac"].map(OsString::from);
+        ffmpeg(
+            inputs
+                .into_iter()
+                .chain(copied)
+                .chain([file(name).into_os_string()]),
+        );
+        let options = at(2.0, 64);
+        assert_eq!(told(&file(name), &options), Some(6), "{name}");
+        assert_eq!(frames(&file(name), &options).unwrap().len(), 6, "{name}");
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{
     ffi::OsString,
     io::Read,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
     time::Instant,
 };
 
 use image::RgbImage;
 
-use super::{FrameLimits, FrameSource, Frames, Sampling, child::Running, kind, ppm};
+use super::{FrameLimits, FrameSource, Frames, Sampling, child::Running, kind, packets, ppm};
 use crate::{FrameError, VisionError};
 
 /// From this many seconds between two frames on, each is looked up instead of decoding all that lies between.
@@ -75,7 +77,7 @@ impl FfmpegVideo {
         }
     }
 
-    /// Seconds of video up to `enough`, from the times of the packets: nothing is decoded.
+    /// Seconds of pictures up to `enough`, from the times of the packets: nothing is decoded.
     fn counted_duration(&self, enough: f64) -> Result<Option<f64>, FrameError> {
         let mut arguments = self.input();
         let enough = format!("{enough:.6}");
@@ -83,27 +85,23 @@ impl FfmpegVideo {
             &mut arguments,
             &["-map", "0:V:0", "-c", "copy", "-t", &enough],
         );
-        push(&mut arguments, &["-progress", "pipe:1", "-f", "null", "-"]);
+        push(&mut arguments, &["-f", "framecrc", "pipe:1"]);
         let mut run = self.start(arguments, Instant::now())?;
-        // About 200 bytes twice a second.
-        let mut report = String::new();
-        let limit = self.limits.max_bytes.min(1 << 24);
-        (&mut run.stdout)
-            .take(limit)
-            .read_to_string(&mut report)
-            .map_err(FrameError::io("read"))?;
+        let seconds = packets::seconds((&mut run.stdout).take(self.limits.max_bytes));
         run.finish()?;
-        let mut times = report.lines().filter_map(|line| {
-            let microseconds = line.strip_prefix("out_time_us=")?.parse::<f64>();
-            microseconds.ok().filter(|time| *time > 0.0)
-        });
-        Ok(times.next_back().map(|microseconds| microseconds / 1e6))
+        Ok(seconds)
     }
 
+    /// How many frames there will be. What a file states is the length of its longest stream, sound included, so
+    /// that it is relied on only where a second more or less doesn't matter.
     fn planned(&self, sampling: &Sampling) -> Result<Option<usize>, FrameError> {
-        let duration = match self.stated_duration()? {
-            Some(duration) => Some(duration),
-            None => self.counted_duration(sampling.max_frames() as f64 / sampling.fps())?,
+        let stated = self.stated_duration()?;
+        let enough = sampling.max_frames() as f64 / sampling.fps();
+        let plenty = stated.is_some_and(|seconds| seconds > enough + 1.0);
+        let duration = if plenty || (stated.is_some() && is_sparse(sampling)) {
+            stated
+        } else {
+            self.counted_duration(enough)?.or(stated)
         };
         Ok(duration.map(|seconds| sampling.frames_in(seconds)))
     }
@@ -159,6 +157,10 @@ impl FfmpegVideo {
     }
 }
 
+fn is_sparse(sampling: &Sampling) -> bool {
+    1.0 / sampling.fps() >= SPARSE
+}
+
 /// Where decoding begins.
 #[derive(Debug, Clone, Copy)]
 enum From {
@@ -168,7 +170,7 @@ enum From {
 }
 
 impl FrameSource for FfmpegVideo {
-    /// From the file's own duration; where it states none, its packets are counted.
+    /// From the times of the packets, or from the duration that the file states where that is exact enough.
     fn n_frames(&mut self, sampling: &Sampling) -> Result<Option<usize>, VisionError> {
         self.planned(sampling).map_err(|error| error.at(&self.path))
     }
@@ -184,7 +186,7 @@ impl FrameSource for FfmpegVideo {
         let path = &self.path;
         let located =
             move |frame: Result<RgbImage, FrameError>| frame.map_err(|error| error.at(path));
-        if 1.0 / sampling.fps() >= SPARSE {
+        if is_sparse(sampling) {
             let mut reader = reader;
             let frames = sampling.times().map_while(move |time| reader.look_up(time));
             return Ok(Box::new(Fused::new(frames).map(located)));
@@ -278,7 +280,9 @@ impl<I: Iterator<Item = Result<RgbImage, FrameError>>> Iterator for Fused<I> {
 /// The arguments up to an input: no keyboard, no network, no other files, no huge frames.
 pub(super) fn input(path: &Path, container: &str, limits: &FrameLimits) -> Vec<OsString> {
     let mut arguments = Vec::new();
-    let seconds = limits.time.as_secs().clamp(1, 1 << 30);
+    // The time of all processors together, for the case that nobody is left to watch the clock.
+    let processors = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let seconds = limits.time.as_secs().clamp(1, 1 << 24) * processors;
     push(
         &mut arguments,
         &[

@@ -11,6 +11,7 @@ use image::{
     codecs::{png::PngDecoder, webp::WebPDecoder},
 };
 
+use super::{FrameLimits, picture::decoder_limits};
 use crate::{FrameError, VisionError};
 
 /// Who reads a path.
@@ -26,8 +27,8 @@ pub(super) enum Kind {
 const BEGIN: usize = 377;
 
 /// Tells what `path` holds.
-pub(super) fn of(path: &Path) -> Result<Kind, VisionError> {
-    inspect(path).map_err(|error| error.at(path))
+pub(super) fn of(path: &Path, limits: &FrameLimits) -> Result<Kind, VisionError> {
+    inspect(path, limits).map_err(|error| error.at(path))
 }
 
 /// Opens a regular file: opening a pipe would wait for its writer, and a device may never end.
@@ -121,7 +122,7 @@ fn begin(path: &Path) -> Result<Vec<u8>, FrameError> {
     Ok(begin)
 }
 
-fn inspect(path: &Path) -> Result<Kind, FrameError> {
+fn inspect(path: &Path, limits: &FrameLimits) -> Result<Kind, FrameError> {
     if fs::metadata(path).map_err(FrameError::io("read"))?.is_dir() {
         return Ok(Kind::Folder);
     }
@@ -129,8 +130,11 @@ fn inspect(path: &Path) -> Result<Kind, FrameError> {
         None => return Ok(Kind::Video),
         Some(ImageFormat::Gif) => true,
         // What these decoders refuse goes to the still picture's, which says why.
-        Some(ImageFormat::Png) => PngDecoder::new(BufReader::new(open_file(path)?))
-            .is_ok_and(|decoder| decoder.is_apng().unwrap_or(false)),
+        Some(ImageFormat::Png) => {
+            let reader = BufReader::new(open_file(path)?);
+            PngDecoder::with_limits(reader, decoder_limits(limits))
+                .is_ok_and(|decoder| decoder.is_apng().unwrap_or(false))
+        }
         Some(ImageFormat::WebP) => WebPDecoder::new(BufReader::new(open_file(path)?))
             .is_ok_and(|decoder| decoder.has_animation()),
         Some(_) => false,

@@ -14,7 +14,7 @@ use crate::{FrameError, VisionError};
 const MAX_FILE: u64 = 1 << 30;
 
 /// Most memory that a decoder may ask for, in bytes.
-const MAX_MEMORY: u64 = 1 << 30;
+const MAX_MEMORY: u64 = 1 << 29;
 
 /// A still picture as a source of one frame.
 #[derive(Debug)]
