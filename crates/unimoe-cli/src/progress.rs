@@ -61,6 +61,11 @@ impl Progress {
         self.bar.set_position(frames as u64);
     }
 
+    /// Tells something that the user should know, without tearing the bar.
+    pub fn note(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("note: {text}"));
+    }
+
     /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

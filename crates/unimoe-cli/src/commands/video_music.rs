@@ -56,10 +56,10 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
         let seconds = start.elapsed().as_secs_f64();
         if seen.frames == options.max_frames && args.frames.max_frames.is_none() {
             let seconds = seen.frames as f64 / options.fps;
-            eprintln!(
-                "note: of {} the model sees the first {seconds} s at most; a lower --fps spreads its frames",
-                clip.video.display()
-            );
+            let video = clip.video.display();
+            work.progress.note(&format!(
+                "of {video} the model sees the first {seconds} s at most; a lower --fps spreads its frames"
+            ));
         }
         reports.push(report(clip, &seen, preprocessor, seconds));
         videos.push(seen);
