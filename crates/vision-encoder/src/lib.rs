@@ -35,3 +35,8 @@ pub use video::{
 };
 pub use weights::released_name;
 pub use window::PatchLayout;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
