@@ -167,7 +167,10 @@ fn inspect_counts_what_init_wrote() {
         (2 * total..2 * total + 100_000).contains(&stored),
         "{stored}"
     );
-    assert!(place.works(&["inspect", "model"]).contains("Top-P 0.7"));
+    let vision = report["parameters"]["vision"].as_u64().unwrap();
+    assert!((1..total).contains(&vision), "{vision}");
+    let text = place.works(&["inspect", "model"]);
+    assert!(text.contains("Top-P 0.7") && text.contains("64 tokens for 224 x 224 pixels"));
 }
 
 #[test]
