@@ -15,7 +15,8 @@ use image::{ImageFormat, RgbImage, Rgba, RgbaImage};
 use media::{apng, at, frames, gif, grey, pattern, still, webp, words, write};
 use proptest::prelude::*;
 use vision_encoder::{
-    FrameLimits, Preprocessor, VideoOptions, open_source, read_picture, read_video,
+    FrameLimits, FrameSource, Frames, Preprocessor, Sampling, VideoOptions, VisionError,
+    open_source, read_frames, read_picture, read_video,
 };
 
 /// Counts what this program asks for, so that a test can tell the most that was held.
@@ -45,7 +46,7 @@ unsafe impl std::alloc::GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Most that all tests of this file together may hold: they run side by side.
-const MEMORY: usize = 400 << 20;
+const MEMORY: usize = 96 << 20;
 
 fn check_memory() {
     let most = MOST.load(Ordering::Relaxed);
@@ -118,6 +119,24 @@ fn pictures_that_claim_to_be_huge_are_refused() {
         .unwrap();
     bytes[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
     error(&write(&folder, "f.jpg", &bytes));
+}
+
+/// A source of large frames.
+struct Large;
+
+impl FrameSource for Large {
+    fn frames(&mut self, sampling: &Sampling) -> Result<Frames<'_>, VisionError> {
+        let frames = 0..sampling.max_frames();
+        Ok(Box::new(frames.map(|n| Ok(grey(1920, 1080, n as u8)))))
+    }
+}
+
+#[test]
+fn frames_are_held_one_at_a_time() {
+    // 24 frames are 142 MiB.
+    let input = read_frames(&mut Large, &at(1.0, 24), &Preprocessor::default()).unwrap();
+    assert_eq!(input.grid.t, 12);
+    check_memory();
 }
 
 #[test]

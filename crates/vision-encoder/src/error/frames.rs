@@ -93,6 +93,9 @@ pub enum FrameError {
     /// No container of a known kind.
     #[error("not a picture, an animation or a video file (mp4, mov, mkv, webm, avi, ...)")]
     UnknownKind,
+    /// No container of moving pictures of a known kind.
+    #[error("not a video file (mp4, mov, mkv, webm, avi, ...)")]
+    NotAVideo,
     /// No container of sound of a known kind.
     #[error("not a sound file (WAV, FLAC, Ogg, mp4, mkv, ...)")]
     NotASound,

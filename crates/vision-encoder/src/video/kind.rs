@@ -53,7 +53,7 @@ pub(super) fn picture_format(path: &Path) -> Result<Option<ImageFormat>, FrameEr
 /// ffmpeg's name of the container of a video. It isn't left to ffmpeg to guess: it would also look at the name, and
 /// it knows playlists, scripts and patterns of names, which open other files.
 pub(super) fn video_container(path: &Path) -> Result<&'static str, FrameError> {
-    container(&begin(path)?).ok_or(FrameError::UnknownKind)
+    container(&begin(path)?).ok_or(FrameError::NotAVideo)
 }
 
 /// ffmpeg's name of the container of a sound.
@@ -127,7 +127,8 @@ fn inspect(path: &Path, limits: &FrameLimits) -> Result<Kind, FrameError> {
         return Ok(Kind::Folder);
     }
     let moves = match picture_format(path)? {
-        None => return Ok(Kind::Video),
+        None if container(&begin(path)?).is_some() => return Ok(Kind::Video),
+        None => return Err(FrameError::UnknownKind),
         Some(ImageFormat::Gif) => true,
         // What these decoders refuse goes to the still picture's, which says why.
         Some(ImageFormat::Png) => {
