@@ -126,7 +126,7 @@ impl VideoReport {
         let (frames, width, height) = (self.frames, self.width, self.height);
         let tokens = self.tokens;
         let mut text =
-            format!("  of {path}: {frames} frames of {width} x {height}, {tokens} tokens\n");
+            format!("  of {path}: {frames} x {width} x {height} pixels, {tokens} tokens\n");
         let others = [("frames", &self.saved_frames), ("video", &self.muxed)];
         for (what, path) in others {
             if let Some(path) = path {
