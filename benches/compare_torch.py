@@ -145,7 +145,53 @@ def decode_step_4_layers():
     return step
 
 
-CASES = [dac_encode_10s, dac_decode_10s, moe_topk_512, moe_topk_2, moe_padded_512, decode_step_4_layers]
+def vit_4_blocks():
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
+
+    config = Qwen2_5_VLVisionConfig(
+        depth=4,
+        hidden_size=1280,
+        intermediate_size=3420,
+        num_heads=16,
+        out_hidden_size=2048,
+        fullatt_block_indexes=[3],
+    )
+    config._attn_implementation = "sdpa"
+    model = Qwen2_5_VisionTransformerPretrainedModel(config).eval()
+    grid = torch.tensor([[4, 16, 16]])
+    patches = torch.randn(4 * 16 * 16, 3 * 2 * 14 * 14)
+    return lambda: model(patches, grid_thw=grid)
+
+
+def preprocess(resize):
+    """Frames of 1280 x 720 pixels to patches, at the size that the published budget gives to 64 of them."""
+    frames, height, width, patch, merge, depth = 64, 84, 140, 14, 2, 2
+    pixels = torch.randint(256, (frames, 3, 720, 1280), dtype=torch.uint8)
+    mean = 255 * torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+    std = 255 * torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+    side = patch * merge
+
+    def run():
+        x = (resize(pixels, (height, width)).float() - mean) / std
+        x = x.view(frames // depth, depth, 3, height // side, merge, patch, width // side, merge, patch)
+        return x.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 3 * depth * patch * patch)
+
+    return run
+
+
+def preprocess_64_frames():
+    """As torchvision's functional resize does with a tensor of bytes."""
+    bicubic = lambda x, size: nn.functional.interpolate(x.float(), size, mode="bicubic", antialias=True)
+    return preprocess(lambda x, size: bicubic(x, size).round().clamp(0, 255))
+
+
+def preprocess_64_frames_integer():
+    return preprocess(lambda x, size: nn.functional.interpolate(x, size, mode="bicubic", antialias=True))
+
+
+CASES = [dac_encode_10s, dac_decode_10s, moe_topk_512, moe_topk_2, moe_padded_512, decode_step_4_layers, vit_4_blocks]
+CASES += [preprocess_64_frames, preprocess_64_frames_integer]
 
 
 def measure(build, runs):
