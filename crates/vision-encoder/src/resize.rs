@@ -54,6 +54,12 @@ impl Resizer {
         if from == size {
             return Ok(picture.clone());
         }
+        if pixels(from) == 0 {
+            return Err(PictureError::Empty {
+                width: from.0 as usize,
+                height: from.1 as usize,
+            });
+        }
         let mut resized = RgbImage::new(size.0, size.1);
         let result = match kind {
             Bicubic::Pillow => self.float(picture, &mut resized, Some(half_up), half_up),

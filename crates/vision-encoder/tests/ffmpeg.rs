@@ -8,8 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     path::Path,
-    time::Duration,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use image::{RgbImage, imageops};

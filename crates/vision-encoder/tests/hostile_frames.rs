@@ -121,6 +121,36 @@ fn pictures_that_claim_to_be_huge_are_refused() {
     error(&write(&folder, "f.jpg", &bytes));
 }
 
+/// A source whose frames change their size, and one of which is empty.
+struct Changing(u32);
+
+impl FrameSource for Changing {
+    fn frames(&mut self, _: &Sampling) -> Result<Frames<'_>, VisionError> {
+        let last = self.0;
+        Ok(Box::new(
+            [50, 3, 200, last]
+                .into_iter()
+                .map(|side| Ok(grey(side, side / 2, 9))),
+        ))
+    }
+}
+
+#[test]
+fn frames_that_change_their_size_are_resized_to_the_first_ones() {
+    let options = at(1.0, 4);
+    let preprocessor = Preprocessor::default();
+    let input = read_frames(&mut Changing(10), &options, &preprocessor).unwrap();
+    let pictures = preprocessor.pictures(&input).unwrap();
+    assert_eq!(pictures.len(), 4);
+    assert!(
+        pictures
+            .iter()
+            .all(|picture| picture.pixels().all(|pixel| pixel.0 == [9; 3]))
+    );
+    let error = read_frames(&mut Changing(1), &options, &preprocessor).unwrap_err();
+    assert!(words(&error).contains("1 x 0"), "{error}");
+}
+
 /// A source of large frames.
 struct Large;
 

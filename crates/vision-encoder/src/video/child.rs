@@ -170,6 +170,9 @@ fn spawn(
     // It would write a file of its own.
     inner.env_remove("FFREPORT");
     inner.env("AV_LOG_FORCE_NOCOLOR", "1");
+    // What is typed at the terminal to stop this program would have the child stop early as if all were well.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(inner, 0);
     #[cfg(target_os = "linux")]
     die_with_parent(inner);
     let mut child = command.spawn()?;

@@ -312,3 +312,18 @@ pub(super) fn file_url(path: &Path) -> OsString {
 pub(super) fn push(arguments: &mut Vec<OsString>, more: &[&str]) {
     arguments.extend(more.iter().map(OsString::from));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_never_an_option_or_a_protocol() {
+        for name in ["-y", "http:x", "pipe:0", "a b"] {
+            let arguments = input(Path::new(name), "mov", &FrameLimits::default());
+            let last: Vec<_> = arguments.iter().rev().take(2).collect();
+            assert_eq!(*last[0], OsString::from(format!("file:{name}")));
+            assert_eq!(last[1], "-i");
+        }
+    }
+}
