@@ -46,13 +46,12 @@ pub fn frames(path: &Path, options: &VideoOptions) -> Result<Vec<RgbImage>, Visi
     all(source.as_mut(), &options.sampling()?)
 }
 
-/// All sampled frames of a source, of which it must have told the number where it tells one.
+/// All sampled frames of a source.
 pub fn all(
     source: &mut dyn FrameSource,
     sampling: &Sampling,
 ) -> Result<Vec<RgbImage>, VisionError> {
-    let frames: Result<Vec<_>, _> = source.frames(sampling)?.collect();
-    frames
+    source.frames(sampling)?.collect()
 }
 
 /// The red level in the middle of each frame.
