@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use vision_encoder::{FfmpegVideo, VideoOptions, mux};
+use vision_encoder::{VideoOptions, check_mux, mux};
 
 use crate::{
     args::Clip,
@@ -43,7 +43,7 @@ impl Muxing {
         };
         let outputs = Outputs::reserve(target, &names(clips))?;
         interrupt.remove_on_stop(outputs.made());
-        for clip in clips {
+        for (clip, output) in clips.iter().zip(outputs.paths()) {
             let same = |path: &&PathBuf| {
                 let real = fs::canonicalize(&clip.video);
                 real.is_ok_and(|real| fs::canonicalize(path).is_ok_and(|path| path == real))
@@ -55,8 +55,7 @@ impl Muxing {
                     found: path.display().to_string(),
                 });
             }
-            FfmpegVideo::open(&clip.video, &options.ffmpeg, options.limits.clone())
-                .and_then(|video| video.duration())
+            check_mux(&clip.video, output, options)
                 .map_err(CliError::input("the video for --mux"))?;
             interrupt.check()?;
         }

@@ -27,11 +27,10 @@ pub use merger::{PatchMerger, PatchMergerConfig};
 pub use patch_embed::{PatchEmbed, PatchEmbedConfig};
 pub use preprocess::{FrameStack, PixelBudget, Preprocessor};
 pub use resize::Bicubic;
-pub use rope::VisionRope;
 pub use smart_resize::SmartResize;
 pub use video::{
     Animation, FfmpegVideo, FrameLimits, FrameSource, Frames, ImageFolder, Sampling, StillPicture,
-    VideoOptions, mux, open_source, read_frames, read_picture, read_video,
+    VideoOptions, check_mux, mux, open_source, read_frames, read_picture, read_video,
 };
 pub use weights::released_name;
 pub use window::PatchLayout;

@@ -7,14 +7,19 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::{input::Grid, window::Arrangement};
+use crate::{
+    config::VisionEncoderConfig,
+    error::VisionError,
+    input::Grid,
+    window::{Arrangement, check_grid},
+};
 
 /// Base of the angles' frequencies.
 const THETA: f32 = 10_000.0;
 
 /// The rotary angles of patches.
 #[derive(Debug, Clone)]
-pub struct VisionRope {
+pub(crate) struct VisionRope {
     /// Angles per row or column, `h / 4` of them.
     frequencies: Vec<f32>,
     merge: usize,
@@ -29,9 +34,22 @@ pub(crate) struct RopeTable {
     pub(crate) sin: Tensor<2>,
 }
 
+impl VisionEncoderConfig {
+    /// The rotary angles of all patches of a grid, `[t * h * w, head width / 2]` in row-major order: half of them
+    /// turn with the patch's row, half with its column.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokens`](Self::tokens).
+    pub fn rotary_angles(&self, grid: Grid) -> Result<Vec<f32>, VisionError> {
+        check_grid(self, 0, grid)?;
+        Ok(VisionRope::new(self.d_head(), self.merge_size).angles(grid))
+    }
+}
+
 impl VisionRope {
     /// The angles of heads of width `d_head` for patches of which squares of `merge` times `merge` follow each other.
-    pub fn new(d_head: usize, merge: usize) -> Self {
+    pub(crate) fn new(d_head: usize, merge: usize) -> Self {
         let half = d_head / 2;
         let frequencies = (0..half / 2)
             .map(|i| 1.0 / THETA.powf((2 * i) as f32 / half as f32))
@@ -39,17 +57,9 @@ impl VisionRope {
         Self { frequencies, merge }
     }
 
-    /// The angles of all patches of a grid that the encoder takes, `[t * h * w, head width / 2]` in row-major order.
-    ///
-    /// # Panics
-    ///
-    /// Panics where the merged squares don't divide the grid.
-    pub fn angles(&self, grid: Grid) -> Vec<f32> {
+    /// The angles of all patches of a grid that the encoder takes.
+    fn angles(&self, grid: Grid) -> Vec<f32> {
         let merge = self.merge;
-        assert!(
-            grid.h.is_multiple_of(merge) && grid.w.is_multiple_of(merge),
-            "{merge} x {merge} patches don't divide {grid:?}"
-        );
         let mut frame = Vec::with_capacity(grid.h * grid.w * 2 * self.frequencies.len());
         for top in (0..grid.h).step_by(merge) {
             for left in (0..grid.w).step_by(merge) {

@@ -24,7 +24,7 @@ use crate::{FrameError, PictureError, PixelBudget, Preprocessor, VisionError, Vi
 pub use animation::Animation;
 pub use ffmpeg::FfmpegVideo;
 pub use folder::ImageFolder;
-pub use mux::mux;
+pub use mux::{check_mux, mux};
 pub use picture::{StillPicture, read_picture};
 
 /// Most frames that may be asked for.

@@ -215,6 +215,10 @@ impl Arrangement {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Windows of 2 x 2 tokens, one patch each.
@@ -301,5 +305,66 @@ mod tests {
         assert!(config.layout(&many).is_err());
         assert!(matches!(config.layout(&[]), Err(VisionError::NoInput)));
         assert_eq!(config.tokens(grid(3, 4, 6)).expect("a fitting grid"), 18);
+    }
+
+    /// How many tokens carry each mark.
+    fn tally<T: Ord>(marks: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
+        let mut counts = BTreeMap::new();
+        for mark in marks {
+            *counts.entry(mark).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Panics unless each segment holds all tokens of one mark and nothing else.
+    fn assert_segments<T: Ord + Copy + std::fmt::Debug>(
+        groups: &[Group],
+        marks: impl Iterator<Item = T> + Clone,
+    ) {
+        let counts = tally(marks.clone());
+        let marks: Vec<T> = marks.collect();
+        let mut first = 0;
+        for group in groups {
+            for _ in 0..group.count {
+                let segment = &marks[first..first + group.length];
+                let same = BTreeMap::from([(segment[0], group.length)]);
+                assert_eq!(tally(segment.iter().copied()), same);
+                assert_eq!(counts[&segment[0]], group.length);
+                first += group.length;
+            }
+        }
+        assert_eq!(first, marks.len());
+    }
+
+    proptest! {
+        #[test]
+        fn every_segment_is_one_window_or_one_frame(
+            sizes in prop::collection::vec((1_usize..4, 1_usize..8, 1_usize..8), 1..4), window in 1_usize..5
+        ) {
+            let config = config().with_window_size(window);
+            let grids: Vec<Grid> = sizes.iter().map(|&(t, h, w)| Grid { t, h, w }).collect();
+            let layout = config.layout(&grids).expect("a layout");
+            let windows = layout.windows(AttentionScope::Windowed);
+
+            // Of each token in the order of the inputs: its frame, and its window in it.
+            let mut marks = Vec::new();
+            for (input, grid) in grids.iter().enumerate() {
+                for frame in 0..grid.t {
+                    let place = |i: usize| (i / grid.w / window, i % grid.w / window);
+                    marks.extend((0..grid.h * grid.w).map(|i| ((input, frame), place(i))));
+                }
+            }
+            let mut sorted = windows.order.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(sorted, (0..marks.len()).collect::<Vec<_>>());
+            assert_segments(&windows.groups, windows.order.iter().map(|&token| marks[token]));
+
+            if let Some(frames) = layout.frames(AttentionScope::Windowed, &windows) {
+                let tokens = frames.order.iter().map(|&place| windows.order[place]);
+                assert_segments(&frames.groups, tokens.map(|token| marks[token].0));
+            } else {
+                assert_segments(&windows.groups, windows.order.iter().map(|&token| marks[token].0));
+            }
+        }
     }
 }

@@ -178,6 +178,16 @@ fn time_begins_with_the_first_frame() {
         "{sampled:?}"
     );
 
+    // A Matroska file states when it ends, not how long it lasts.
+    let path = folder.path().join("offset.mkv");
+    video(&path, &staircase(20), 10.0, &["-output_ts_offset", "100"]);
+    let mut options = at(1.0, 64);
+    assert_eq!(told(&path, &options), Some(2));
+    assert_eq!(frames(&path, &options).unwrap().len(), 2);
+    // As good as no limit.
+    options.limits.time = Duration::MAX;
+    assert_eq!(frames(&path, &options).unwrap().len(), 2);
+
     // Pictures from 1.3 s on, sound from the beginning.
     let (plain, sound) = (
         folder.path().join("plain.mkv"),

@@ -7,7 +7,7 @@ mod media;
 use std::{ffi::OsString, fs, path::Path};
 
 use media::{at, ffmpeg, frames, have_ffmpeg, pattern, staircase, turn, video, wav, words};
-use vision_encoder::{VideoOptions, mux};
+use vision_encoder::{VideoOptions, check_mux, mux};
 
 #[test]
 fn a_sound_is_put_beside_the_pictures() {
@@ -76,8 +76,12 @@ fn what_cannot_be_muxed_leaves_everything_as_it_was() {
     assert!(failure(&clip, &sound, &dotted).contains("choose another name"));
     assert!(failure(&clip, &sound, &file("out.txt")).contains("mp4, m4v, mov, mkv or webm"));
     assert!(failure(&clip, &sound, &file("out")).contains("mp4, m4v, mov, mkv or webm"));
-    // A webm holds no PNG pictures, and a video is no sound.
+    // A webm holds no PNG pictures, which can be told beforehand, and a video is no sound.
     assert!(failure(&clip, &sound, &file("out.webm")).contains("ffmpeg failed"));
+    let beforehand = |output: &Path| check_mux(&clip, output, &options);
+    assert!(words(&beforehand(&file("out.webm")).unwrap_err()).contains("ffmpeg failed"));
+    assert!(words(&beforehand(&dotted).unwrap_err()).contains("choose another name"));
+    beforehand(&file("out.mkv")).unwrap();
     assert!(failure(&clip, &clip, &file("out.mkv")).contains("no"));
     assert!(failure(&sound, &sound, &file("out.mkv")).contains("tone.wav"));
     assert!(failure(&file("absent.mkv"), &sound, &file("out.mkv")).contains("absent.mkv"));

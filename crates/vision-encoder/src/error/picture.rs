@@ -32,8 +32,8 @@ pub enum PictureError {
     },
     /// The budget leaves no row or no column of patches.
     #[error(
-        "a picture of {width} x {height} pixels would become {new_width} x {new_height} within {max_pixels} pixels; \
-         allow more pixels or use the other rule of smart resize"
+        "a picture of {width} x {height} pixels would become {new_width} x {new_height} within {max_pixels} pixels: \
+         too long for its width; more pixels per picture may leave some of it"
     )]
     NoPatches {
         /// Width in pixels.

@@ -18,6 +18,9 @@ use crate::FrameError;
 /// How often a child that is about to end is looked at.
 const PATIENCE: Duration = Duration::from_millis(2);
 
+/// Longer than anybody waits, and short enough for the clock to count to.
+const FOREVER: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// A running child. Dropping it kills and reaps the process.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -43,13 +46,14 @@ pub(super) struct Finished {
 }
 
 impl Running {
-    /// Starts `program`, which must be done by `deadline`; `limit` is what the error calls the time that it had.
+    /// Starts `program`, which must be done within `limit` of `begun`.
     pub(super) fn start(
         program: &Path,
         arguments: Vec<OsString>,
-        deadline: Instant,
+        begun: Instant,
         limit: Duration,
     ) -> Result<Self, FrameError> {
+        let deadline = begun + limit.min(FOREVER);
         let failed = |source: io::Error| match source.kind() {
             ErrorKind::NotFound => FrameError::FfmpegMissing {
                 program: program.to_path_buf(),

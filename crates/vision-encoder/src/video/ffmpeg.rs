@@ -70,11 +70,23 @@ impl FfmpegVideo {
         let mut run = self.start(self.input(), Instant::now())?;
         // Without an output it ends in an error after saying what the input is.
         let log = run.finish()?.log;
-        if log.opened {
-            Ok(log.duration)
-        } else {
-            Err(log.error())
+        if !log.opened {
+            return Err(log.error());
         }
+        // A Matroska file states the time of its end, whatever that of its beginning.
+        let begin = match self.container {
+            "matroska" => log.begin.unwrap_or(0.0),
+            _ => 0.0,
+        };
+        let duration = log.duration.map(|seconds| seconds - begin);
+        Ok(duration.filter(|seconds| *seconds > 0.0))
+    }
+
+    /// Seconds of all pictures, sound not counted.
+    pub(super) fn length(&self) -> Result<Option<f64>, FrameError> {
+        // More than any file lasts.
+        let counted = self.counted_duration(1e9)?;
+        Ok(counted.or(self.stated_duration()?))
     }
 
     /// Seconds of pictures up to `enough`, from the times of the packets: nothing is decoded.
@@ -113,7 +125,7 @@ impl FfmpegVideo {
 
     fn start(&self, arguments: Vec<OsString>, begun: Instant) -> Result<Running, FrameError> {
         let limit = self.limits.time;
-        Running::start(&self.program, arguments, begun + limit, limit)
+        Running::start(&self.program, arguments, begun, limit)
     }
 
     /// Starts decoding `count` frames at `rate` per second.

@@ -19,6 +19,8 @@ pub(super) struct Log {
     pub(super) opened: bool,
     /// Seconds that the first input lasts, where it says so.
     pub(super) duration: Option<f64>,
+    /// Time at which the first input begins in its own count of seconds, where it says so.
+    pub(super) begin: Option<f64>,
     /// Time of the first frame in the file's own count of seconds, where the filter that says it is in use.
     pub(super) first_time: Option<f64>,
     duration_seen: bool,
@@ -56,6 +58,9 @@ impl Log {
             self.duration_seen = true;
             let plausible = |seconds: &f64| seconds.is_finite() && *seconds > 0.0;
             self.duration = try_parse_duration(text.trim()).filter(plausible);
+            let begin = text.split_once(", start: ");
+            let begin = begin.and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
+            self.begin = begin.filter(plausible);
         }
         if self.first_time.is_none()
             && let Some((_, rest)) = text.split_once(" pts_time:")
@@ -105,7 +110,9 @@ mod tests {
             [info]   Duration: 00:00:05.50, start: 0.0\n[info]   Duration: 00:00:07.00\n";
         let log = Log::read(text.as_bytes());
         assert!(log.opened);
-        assert_eq!(log.duration, Some(5.5));
+        assert_eq!((log.duration, log.begin), (Some(5.5), None));
+        let late = Log::read(&b"[info]   Duration: 00:01:43.00, start: 100.0, bitrate: 9 kb/s"[..]);
+        assert_eq!((late.duration, late.begin), (Some(103.0), Some(100.0)));
         let shown = &b"[Parsed_showinfo_0 @ 0x5] [info] n: 0 pts: 64 pts_time:0.064 pos: 1"[..];
         assert_eq!(Log::read(shown).first_time, Some(0.064));
         let unknown = Log::read(&b"[info]   Duration: N/A, start: 0.0"[..]);
