@@ -66,8 +66,11 @@ pub fn check_mux(video: &Path, output: &Path, options: &VideoOptions) -> Result<
     let mut arguments = Vec::new();
     push(&mut arguments, &["-map", "0:V:0", "-c:v", "copy"]);
     push(&mut arguments, &["-frames:v", "1"]);
+    let job = Job::new(video, output, options)?;
+    // What is wrong with the video itself is said of it, not of the output.
+    job.source.duration()?;
     // What was written goes with its guard.
-    Job::new(video, output, options)?.write(arguments).map(drop)
+    job.write(arguments).map(drop)
 }
 
 /// A file to write from a video.
