@@ -86,16 +86,6 @@ impl VisionEncoderConfig {
         Self::new(1280, 32, 16, 3420, 3584)
     }
 
-    /// The encoder of Qwen2.5-VL 32B.
-    pub fn qwen2_5_vl_32b() -> Self {
-        Self::new(1280, 32, 16, 3456, 5120)
-    }
-
-    /// The encoder of Qwen2.5-VL 72B.
-    pub fn qwen2_5_vl_72b() -> Self {
-        Self::new(1280, 32, 16, 3456, 8192)
-    }
-
     /// The encoder of UniMoE-Audio (arXiv:2510.13344): that of Qwen2.5-VL 3B.
     pub fn unimoe_audio() -> Self {
         Self::qwen2_5_vl_3b()
@@ -252,8 +242,6 @@ mod tests {
         for config in [
             VisionEncoderConfig::qwen2_5_vl_3b(),
             VisionEncoderConfig::qwen2_5_vl_7b(),
-            VisionEncoderConfig::qwen2_5_vl_32b(),
-            VisionEncoderConfig::qwen2_5_vl_72b(),
             VisionEncoderConfig::unimoe_audio(),
             VisionEncoderConfig::tiny(24),
         ] {

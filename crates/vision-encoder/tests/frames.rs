@@ -166,7 +166,7 @@ fn a_folder_of_mixed_sizes_names_the_first_that_differs() {
     }
     let error = words(&frames(folder.path(), &at(1.0, 64)).unwrap_err());
     assert!(
-        error.contains("3.png") && error.contains("(21, 20)"),
+        error.contains("3.png") && error.contains("21 x 20 pixels"),
         "{error}"
     );
     // What isn't looked at doesn't matter.

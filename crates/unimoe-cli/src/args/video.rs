@@ -58,7 +58,8 @@ pub struct FrameArgs {
     /// Most pixels of a frame after resizing [default: 50176]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_pixels: Option<u32>,
-    /// Most pixels of a video after resizing; frames that share a token count once [default: 401408]
+    /// Most pixels of a video after resizing, where --min-pixels leaves the choice; frames that share a token
+    /// count once [default: 401408]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub total_pixels: Option<u32>,
     /// Pictures per second of a folder; without it each picture is a frame

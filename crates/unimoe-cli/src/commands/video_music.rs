@@ -55,11 +55,7 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
         let seen = read(&clip.video, &look, interrupt)?;
         let seconds = start.elapsed().as_secs_f64();
         if seen.frames == options.max_frames && args.frames.max_frames.is_none() {
-            let seconds = seen.frames as f64 / options.fps;
-            let video = clip.video.display();
-            work.progress.note(&format!(
-                "of {video} the model sees the first {seconds} s at most; a lower --fps spreads its frames"
-            ));
+            work.progress.note(&limited(clip, options));
         }
         reports.push(report(clip, &seen, preprocessor, seconds));
         videos.push(seen);
@@ -86,17 +82,42 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
         });
         Ok(requests.collect())
     })?;
-    if let Some(muxing) = muxing {
+    let muxed = muxing.map(|muxing| {
         let sounds = outcome.results.iter().map(|result| result.path.as_path());
-        let written = muxing.write(&clips, sounds, options, interrupt)?;
+        muxing.write(&clips, sounds, options, interrupt)
+    });
+    if let Some(Ok(written)) = &muxed {
         for (report, path) in reports.iter_mut().zip(written) {
-            report.muxed = Some(path);
+            report.muxed = Some(path.clone());
         }
     }
     for (result, report) in outcome.results.iter_mut().zip(reports) {
         result.video = Some(report);
     }
-    job.print(&outcome)
+    match muxed {
+        // The sounds are there all the same; with JSON the failure is the one object.
+        Some(Err(error)) => {
+            if !args.generation.json {
+                job.print(&outcome)?;
+            }
+            Err(error)
+        }
+        _ => job.print(&outcome),
+    }
+}
+
+/// Says that the default limit of frames was reached.
+fn limited(clip: &Clip, options: &VideoOptions) -> String {
+    let (video, frames) = (clip.video.display(), options.max_frames);
+    if clip.video.is_dir() && options.folder_fps.is_none() {
+        return format!(
+            "of {video} the model sees the first {frames} pictures at most; see --max-frames"
+        );
+    }
+    let seconds = frames as f64 / options.fps;
+    format!(
+        "of {video} the model sees the first {seconds} s at most; a lower --fps spreads its frames"
+    )
 }
 
 /// How the model looks at a video, from its small files alone.

@@ -49,10 +49,10 @@ pub enum FrameError {
         max_pixels: u64,
     },
     /// A folder without pictures.
-    #[error("no picture in the folder, expected files such as 0001.png")]
+    #[error("no numbered picture in the folder, expected files such as 0001.png")]
     NoPictures,
     /// Pictures of a folder differ in size.
-    #[error("{} is {found:?} pixels wide and high, expected {expected:?} as the first", file.display())]
+    #[error("{} has {} x {} pixels, expected {} x {} as the first", file.display(), found.0, found.1, expected.0, expected.1)]
     MixedSizes {
         /// The first that differs.
         file: PathBuf,

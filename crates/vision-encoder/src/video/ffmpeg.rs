@@ -17,6 +17,9 @@ use crate::{FrameError, VisionError};
 /// From this many seconds between two frames on, each is looked up instead of decoding all that lies between.
 const SPARSE: f64 = 10.0;
 
+/// Containers that know where their key frames lie. In the others ffmpeg may land on a later one than was asked for.
+const INDEXED: [&str; 4] = ["mov", "matroska", "avi", "flv"];
+
 /// Resolution of the time at which a frame that is looked up is shown, per second.
 const LOOKUP_RATE: u32 = 1000;
 
@@ -30,7 +33,8 @@ const SCALING: &str = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chr
 /// - Rotation is obeyed. Pixels that are not square stay as they are stored, and transparency is ignored, both as in
 ///   the published front end.
 /// - The frames before a damage are given; where there is none, ffmpeg's last words are the error.
-/// - Frames ten seconds apart or more are looked up one by one, nearer ones found by decoding what lies between.
+/// - Frames ten seconds apart or more are looked up one by one where the container has an index (mov, matroska, avi, flv);
+///   else they are found by decoding what lies between.
 ///   The process ends as soon as the last frame came, or with this one.
 #[derive(Debug)]
 pub struct FfmpegVideo {
@@ -110,7 +114,7 @@ impl FfmpegVideo {
         let stated = self.stated_duration()?;
         let enough = sampling.max_frames() as f64 / sampling.fps();
         let plenty = stated.is_some_and(|seconds| seconds > enough + 1.0);
-        let duration = if plenty || (stated.is_some() && is_sparse(sampling)) {
+        let duration = if plenty || (stated.is_some() && self.looks_up(sampling)) {
             stated
         } else {
             self.counted_duration(enough)?.or(stated)
@@ -121,6 +125,11 @@ impl FfmpegVideo {
     /// The arguments up to the file.
     pub(super) fn input(&self) -> Vec<OsString> {
         input(&self.path, self.container, &self.limits)
+    }
+
+    /// Whether frames are looked up one by one.
+    fn looks_up(&self, sampling: &Sampling) -> bool {
+        1.0 / sampling.fps() >= SPARSE && INDEXED.contains(&self.container)
     }
 
     fn start(&self, arguments: Vec<OsString>, begun: Instant) -> Result<Running, FrameError> {
@@ -169,10 +178,6 @@ impl FfmpegVideo {
     }
 }
 
-fn is_sparse(sampling: &Sampling) -> bool {
-    1.0 / sampling.fps() >= SPARSE
-}
-
 /// Where decoding begins.
 #[derive(Debug, Clone, Copy)]
 enum From {
@@ -188,6 +193,7 @@ impl FrameSource for FfmpegVideo {
     }
 
     fn frames(&mut self, sampling: &Sampling) -> Result<Frames<'_>, VisionError> {
+        let sparse = self.looks_up(sampling);
         let reader = Reader {
             bytes_left: self.limits.max_bytes,
             video: self,
@@ -198,7 +204,7 @@ impl FrameSource for FfmpegVideo {
         let path = &self.path;
         let located =
             move |frame: Result<RgbImage, FrameError>| frame.map_err(|error| error.at(path));
-        if is_sparse(sampling) {
+        if sparse {
             let mut reader = reader;
             let frames = sampling.times().map_while(move |time| reader.look_up(time));
             return Ok(Box::new(Fused::new(frames).map(located)));

@@ -90,10 +90,10 @@ impl Log {
         if words.contains("matches no streams") || words.contains("does not contain any stream") {
             return FrameError::NoVideoStream;
         }
-        let words = if words.is_empty() {
-            self.last.clone()
-        } else {
-            words
+        let words = match (words.is_empty(), self.last.is_empty()) {
+            (false, _) => words,
+            (true, false) => self.last.clone(),
+            (true, true) => "it said nothing".into(),
         };
         FrameError::Ffmpeg { words }
     }
