@@ -137,10 +137,16 @@ fn options_decide_what_is_seen() {
 fn a_video_that_is_longer_than_what_is_seen_is_told() {
     let place = Place::new();
     write_folder(&place.path("clip"), &colours(65, 3, 28, 28));
-    let output = place.run(&line("clip", &["--fps", "4", "-o", "out.wav"]));
-    assert!(output.status.success());
-    let notes = String::from_utf8(output.stderr).unwrap();
-    assert!(notes.contains("first 16 s"), "{notes}");
+    for (more, expected) in [
+        (&["--fps", "4", "--folder-fps", "4"][..], "first 16 s"),
+        // The rate says nothing of pictures that are taken one by one.
+        (&["--fps", "4"], "first 64 pictures"),
+    ] {
+        let output = place.run(&line("clip", &[more, &["-o", "out.wav"]].concat()));
+        assert!(output.status.success());
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(notes.contains(expected), "{notes}");
+    }
 }
 
 #[test]
@@ -281,7 +287,7 @@ fn videos_that_are_none() {
     let with_ffmpeg = ffmpeg(&place, "-f lavfi -i sine=d=1 sound.mp4");
     let mut cases = vec![
         ("missing.mp4", "No such file"),
-        ("folder", "no picture"),
+        ("folder", "no numbered picture"),
         ("head.gif", ""),
         ("long.png", "20000 x 20"),
         ("half.png", ""),

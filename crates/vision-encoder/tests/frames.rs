@@ -177,7 +177,7 @@ fn a_folder_of_mixed_sizes_names_the_first_that_differs() {
     assert!(error.contains("2.png"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     let error = words(&frames(empty.path(), &at(1.0, 64)).unwrap_err());
-    assert!(error.contains("no picture"), "{error}");
+    assert!(error.contains("no numbered picture"), "{error}");
     let limits = FrameLimits::default();
     for fps in [0.0, f64::NAN, -1.0] {
         assert!(ImageFolder::open(folder.path(), Some(fps), limits.clone()).is_err());
