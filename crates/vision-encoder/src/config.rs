@@ -6,12 +6,7 @@ use std::path::Path;
 
 use burn::config::Config;
 
-use crate::{
-    encoder::VisionEncoder,
-    error::VisionError,
-    input::Grid,
-    window::{PatchLayout, check_grid},
-};
+use crate::error::VisionError;
 
 /// Largest width, count or side that a configuration may ask for.
 const MAX_SIZE: usize = 1 << 20;
@@ -129,24 +124,6 @@ impl VisionEncoderConfig {
         self.window_size / self.merge_size / self.patch_size
     }
 
-    /// Embeddings that an input of this grid gives.
-    ///
-    /// # Errors
-    ///
-    /// [`VisionError::Grid`] where a side is zero or no multiple of the merged square's, or the grid is too large.
-    pub fn tokens(&self, grid: Grid) -> Result<usize, VisionError> {
-        check_grid(self, 0, grid)
-    }
-
-    /// How the patches of inputs of these grids are arranged in one call.
-    ///
-    /// # Errors
-    ///
-    /// [`VisionError::Grid`] as [`tokens`](Self::tokens), and [`VisionError::NoInput`] where there is no grid.
-    pub fn layout(&self, grids: &[Grid]) -> Result<PatchLayout, VisionError> {
-        PatchLayout::new(self, grids)
-    }
-
     /// Number of parameters.
     pub fn n_parameters(&self) -> u128 {
         let wide = |size: usize| size as u128;
@@ -211,15 +188,6 @@ impl VisionEncoderConfig {
             return Err(invalid("the number of parameters", expected, parameters));
         }
         Ok(())
-    }
-
-    /// Initializes a [`VisionEncoder`] with random parameters; nothing is allocated until it is used.
-    ///
-    /// # Panics
-    ///
-    /// Panics where [`validate`](Self::validate) finds an error.
-    pub fn init(&self, device: &burn::tensor::Device) -> VisionEncoder {
-        VisionEncoder::new(self, device)
     }
 }
 

@@ -5,8 +5,6 @@
 //!
 //! Axes: `N` patches, `P` values of a patch, `D` width, `T` tokens, `O` width of the tokens.
 
-use std::path::Path;
-
 use burn::{
     module::Module,
     tensor::{DType, Device, Int, Tensor, TensorData},
@@ -20,7 +18,6 @@ use crate::{
     merger::{PatchMerger, PatchMergerConfig},
     patch_embed::{PatchEmbed, PatchEmbedConfig},
     rope::VisionRope,
-    weights,
     window::{Arrangement, PatchLayout},
 };
 
@@ -64,8 +61,19 @@ impl Default for LoadOptions {
     }
 }
 
+impl VisionEncoderConfig {
+    /// Initializes a [`VisionEncoder`] with random parameters; nothing is allocated until it is used.
+    ///
+    /// # Panics
+    ///
+    /// Panics where [`validate`](Self::validate) finds an error.
+    pub fn init(&self, device: &Device) -> VisionEncoder {
+        VisionEncoder::new(self, device)
+    }
+}
+
 impl VisionEncoder {
-    pub(crate) fn new(config: &VisionEncoderConfig, device: &Device) -> Self {
+    fn new(config: &VisionEncoderConfig, device: &Device) -> Self {
         if let Err(error) = config.validate() {
             panic!("{error}");
         }
@@ -81,32 +89,6 @@ impl VisionEncoder {
                 .init(device),
             config: config.clone(),
         }
-    }
-
-    /// Loads an encoder from a model folder: `config.json` and safetensors, in one file or sharded. The folder may be
-    /// that of a whole multimodal model, of which only the vision part is read.
-    ///
-    /// # Errors
-    ///
-    /// A [`VisionError`] that names the file, the setting or tensor, what was expected and what was found.
-    pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, VisionError> {
-        let config = VisionEncoderConfig::load(&folder.join("config.json"))?;
-        Self::load_weights(&config, folder, options, device)
-    }
-
-    /// Loads the weights of an encoder of known configuration from a model folder or a safetensors file.
-    ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    pub fn load_weights(
-        config: &VisionEncoderConfig,
-        path: &Path,
-        options: LoadOptions,
-        device: &Device,
-    ) -> Result<Self, VisionError> {
-        config.validate()?;
-        Ok(weights::load(config.init(device), path, options, device)?)
     }
 
     /// The structure of the encoder.

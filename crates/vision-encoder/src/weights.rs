@@ -12,6 +12,7 @@ use model_files::{Naming, Shards, StoredParameter, WeightsError};
 use crate::{
     config::VisionEncoderConfig,
     encoder::{LoadOptions, VisionEncoder},
+    error::VisionError,
 };
 
 /// Name here and name on disk; a star stands for an index, which carries over.
@@ -109,8 +110,36 @@ impl VisionEncoderConfig {
     }
 }
 
+impl VisionEncoder {
+    /// Loads an encoder from a model folder: `config.json` and safetensors, in one file or sharded. The folder may be
+    /// that of a whole multimodal model, of which only the vision part is read.
+    ///
+    /// # Errors
+    ///
+    /// A [`VisionError`] that names the file, the setting or tensor, what was expected and what was found.
+    pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, VisionError> {
+        let config = VisionEncoderConfig::load(&folder.join("config.json"))?;
+        Self::load_weights(&config, folder, options, device)
+    }
+
+    /// Loads the weights of an encoder of known configuration from a model folder or a safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_weights(
+        config: &VisionEncoderConfig,
+        path: &Path,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, VisionError> {
+        config.validate()?;
+        Ok(load(config.init(device), path, options, device)?)
+    }
+}
+
 /// Loads the parameters of `encoder` from a folder or file.
-pub(crate) fn load(
+fn load(
     encoder: VisionEncoder,
     path: &Path,
     options: LoadOptions,

@@ -77,6 +77,26 @@ pub(crate) fn check_grid(
         .ok_or_else(|| wrong(format!("at most {MAX_PATCHES} patches")))
 }
 
+impl VisionEncoderConfig {
+    /// Embeddings that an input of this grid gives.
+    ///
+    /// # Errors
+    ///
+    /// [`VisionError::Grid`] where a side is zero or no multiple of the merged square's, or the grid is too large.
+    pub fn tokens(&self, grid: Grid) -> Result<usize, VisionError> {
+        check_grid(self, 0, grid)
+    }
+
+    /// How the patches of inputs of these grids are arranged in one call.
+    ///
+    /// # Errors
+    ///
+    /// [`VisionError::Grid`] as [`tokens`](Self::tokens), and [`VisionError::NoInput`] where there is no grid.
+    pub fn layout(&self, grids: &[Grid]) -> Result<PatchLayout, VisionError> {
+        PatchLayout::new(self, grids)
+    }
+}
+
 impl PatchLayout {
     pub(crate) fn new(config: &VisionEncoderConfig, grids: &[Grid]) -> Result<Self, VisionError> {
         if grids.is_empty() {

@@ -7,7 +7,10 @@ mod media;
 use std::{
     fs,
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,11 +48,24 @@ unsafe impl std::alloc::GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Most that all tests of this file together may hold: they run side by side.
+/// Most that a test may hold beyond what was held when it began.
 const MEMORY: usize = 96 << 20;
+
+static TURN: Mutex<()> = Mutex::new(());
+static BEGIN: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits for the other tests of this file and counts anew: what they hold side by side would depend on chance.
+fn alone() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let held = HELD.load(Ordering::Relaxed);
+    BEGIN.store(held, Ordering::Relaxed);
+    MOST.store(held, Ordering::Relaxed);
+    turn
+}
 
 fn check_memory() {
     let most = MOST.load(Ordering::Relaxed);
+    let most = most.saturating_sub(BEGIN.load(Ordering::Relaxed));
     assert!(most < MEMORY, "{} MiB were held", most >> 20);
 }
 
@@ -82,6 +98,7 @@ fn crc(bytes: &[u8]) -> u32 {
 
 #[test]
 fn pictures_that_claim_to_be_huge_are_refused() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let said = error(&write(&folder, "a.png", &png_header(60_000, 60_000)));
     assert!(
@@ -137,6 +154,7 @@ impl FrameSource for Changing {
 
 #[test]
 fn frames_that_change_their_size_are_resized_to_the_first_ones() {
+    let _turn = alone();
     let options = at(1.0, 4);
     let preprocessor = Preprocessor::default();
     let input = read_frames(&mut Changing(10), &options, &preprocessor).unwrap();
@@ -163,6 +181,7 @@ impl FrameSource for Large {
 
 #[test]
 fn frames_are_held_one_at_a_time() {
+    let _turn = alone();
     // 24 frames are 142 MiB.
     let input = read_frames(&mut Large, &at(1.0, 24), &Preprocessor::default()).unwrap();
     assert_eq!(input.grid.t, 12);
@@ -171,6 +190,7 @@ fn frames_are_held_one_at_a_time() {
 
 #[test]
 fn limits_are_those_of_the_caller() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -190,6 +210,7 @@ fn limits_are_those_of_the_caller() {
 
 #[test]
 fn long_and_narrow_pictures_are_an_error() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let picture = still(&grey(20_000, 20, 9), ImageFormat::Png);
     let said = error(&write(&folder, "a.png", &picture));
@@ -211,6 +232,7 @@ fn long_and_narrow_pictures_are_an_error() {
 
 #[test]
 fn the_smallest_and_the_shortest_are_read() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = write(&folder, "a.png", &still(&grey(1, 1, 77), ImageFormat::Png));
     let preprocessor = Preprocessor::default();
@@ -232,6 +254,7 @@ fn the_smallest_and_the_shortest_are_read() {
 
 #[test]
 fn files_without_frames_are_an_error() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     // A GIF that ends after its header, and a PNG animation of which nothing but the header is left.
     let whole = gif(&[(RgbaImage::new(3, 3), 100)]);
@@ -252,6 +275,7 @@ fn files_without_frames_are_an_error() {
 
 #[test]
 fn an_animation_that_takes_too_long_is_given_up() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = write(
         &folder,
@@ -271,6 +295,7 @@ fn an_animation_that_takes_too_long_is_given_up() {
 
 #[test]
 fn what_is_no_file_is_an_error() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let error = words(&frames(&folder.path().join("absent.mp4"), &at(1.0, 1)).unwrap_err());
     assert!(error.contains("absent.mp4"), "{error}");
@@ -287,6 +312,7 @@ fn what_is_no_file_is_an_error() {
 
 #[test]
 fn settings_out_of_range_are_errors() {
+    let _turn = alone();
     let frames = [grey(30, 30, 1)];
     let whole = Preprocessor::default();
     for fps in [0.0, -1.0, f64::NAN, f64::INFINITY] {
@@ -363,6 +389,7 @@ fn survive(folder: &tempfile::TempDir, bytes: &[u8]) {
 
 #[test]
 fn every_truncation_is_survived() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     for file in files() {
         for length in 0..file.len() {
@@ -382,6 +409,7 @@ proptest! {
         cut in prop::option::of(any::<(prop::sample::Index, prop::sample::Index)>()),
         repair in any::<bool>(),
     ) {
+        let _turn = alone();
         let mut bytes = files().swap_remove(kind);
         for (place, value) in flips {
             let place = place.index(bytes.len());
