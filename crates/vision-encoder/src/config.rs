@@ -27,7 +27,7 @@ pub enum AttentionScope {
     Unmasked,
 }
 
-/// Configuration to create a [`VisionEncoder`].
+/// Configuration to create a [`VisionEncoder`](crate::VisionEncoder).
 #[derive(Config, Debug, PartialEq)]
 pub struct VisionEncoderConfig {
     /// Width `D` of the blocks.
