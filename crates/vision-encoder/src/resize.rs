@@ -18,8 +18,8 @@ const STRIP: u32 = 16;
 /// Which published program's rounding the resizing follows. They differ by a level of 255 here and there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bicubic {
-    /// Pillow up to 12: rounded to 8 bits along the rows and again along the columns, half up. The published image
-    /// processor's. Pillow 13 takes the columns first where that is less work.
+    /// Pillow: rounded to 8 bits along the rows and again along the columns, half up, as Pillow 11 does. The published
+    /// image processor's. Pillow 13 may take the columns first, which rounds some values by a level otherwise.
     Pillow,
     /// torchvision's functional `resize` of a tensor: float, rounded once, half to even. The published pipeline's
     /// videos.
