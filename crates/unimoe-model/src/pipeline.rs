@@ -93,26 +93,23 @@ impl Pipeline {
             Some(path) => path.clone(),
             None => find_codec(folder)?,
         };
-        let config = crate::config::UniMoeConfig::load(&folder.join("config.json"))?;
+        let mut config = crate::config::UniMoeConfig::load(&folder.join("config.json"))?;
         let tokenizer = Tokenizer::from_dir(folder)?;
         let codec = DacCodec::load(codec_path, device)?;
-        let mut loaded = config;
         if options.without_vision {
-            loaded.vision = None;
+            // It takes no memory then, which decides the type.
+            config.vision = None;
         }
         let load = LoadOptions {
             dtype: options
                 .dtype
-                .unwrap_or_else(|| choose_dtype(&loaded, device)),
+                .unwrap_or_else(|| choose_dtype(&config, device)),
             strict: !options.lenient,
             text_head: false,
             vision: !options.without_vision,
         };
         // A file that is damaged shows before the model is read.
-        let preprocessor = match Preprocessor::is_in(folder) {
-            true => Some(Preprocessor::load(folder)?),
-            false => None,
-        };
+        let preprocessor = Preprocessor::find(folder)?;
         let model = UniMoe::load(folder, load, device)?;
         let pipeline = Self::new(model, tokenizer, codec, device)?;
         match preprocessor {

@@ -68,35 +68,31 @@ impl VisionEncoderConfig {
     ///
     /// Panics where [`validate`](Self::validate) finds an error.
     pub fn init(&self, device: &Device) -> VisionEncoder {
-        VisionEncoder::new(self, device)
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let (d_model, norm_epsilon) = (self.d_model, self.norm_epsilon);
+        let block = VisionBlockConfig::new(d_model, self.n_heads, self.d_ff)
+            .with_norm_epsilon(norm_epsilon);
+        let merged = self.merge_size * self.merge_size;
+        VisionEncoder {
+            patch_embed: PatchEmbedConfig::new(self.patch_values(), d_model).init(device),
+            blocks: (0..self.n_blocks).map(|_| block.init(device)).collect(),
+            merger: PatchMergerConfig::new(d_model, merged, self.d_out)
+                .with_norm_epsilon(norm_epsilon)
+                .init(device),
+            config: self.clone(),
+        }
     }
 }
 
 impl VisionEncoder {
-    fn new(config: &VisionEncoderConfig, device: &Device) -> Self {
-        if let Err(error) = config.validate() {
-            panic!("{error}");
-        }
-        let (d_model, norm_epsilon) = (config.d_model, config.norm_epsilon);
-        let block = VisionBlockConfig::new(d_model, config.n_heads, config.d_ff)
-            .with_norm_epsilon(norm_epsilon);
-        let merged = config.merge_size * config.merge_size;
-        Self {
-            patch_embed: PatchEmbedConfig::new(config.patch_values(), d_model).init(device),
-            blocks: (0..config.n_blocks).map(|_| block.init(device)).collect(),
-            merger: PatchMergerConfig::new(d_model, merged, config.d_out)
-                .with_norm_epsilon(norm_epsilon)
-                .init(device),
-            config: config.clone(),
-        }
-    }
-
     /// The structure of the encoder.
     pub fn config(&self) -> &VisionEncoderConfig {
         &self.config
     }
 
-    /// The same encoder with another scope of its attention, which no file tells.
+    /// The same encoder with another scope of its attention, whatever its file says.
     #[must_use]
     pub fn with_attention(mut self, attention: AttentionScope) -> Self {
         self.config.attention = attention;

@@ -135,15 +135,11 @@ fn look(model: Option<&Path>, options: VideoOptions) -> Result<Look, CliError> {
     let Some(vision) = config.vision else {
         return Err(CliError::input(unusable())(InputError::NoVisionEncoder));
     };
-    let preprocessor = match model {
-        Some(folder) if Preprocessor::is_in(folder) => {
-            Preprocessor::load(folder).map_err(CliError::input(unusable()))?
-        }
-        _ => Preprocessor::for_encoder(&vision.encoder),
-    };
+    let found = model.map(Preprocessor::find).transpose();
+    let found = found.map_err(CliError::input(unusable()))?.flatten();
     Ok(Look {
         options,
-        preprocessor,
+        preprocessor: found.unwrap_or_else(|| Preprocessor::for_encoder(&vision.encoder)),
         max_tokens: config.text.max_positions,
     })
 }

@@ -16,9 +16,16 @@ const BICUBIC: f64 = 3.0;
 const FILES: [&str; 2] = ["video_preprocessor_config.json", "preprocessor_config.json"];
 
 impl Preprocessor {
-    /// Whether a folder holds one of the files that [`load`](Self::load) reads.
-    pub fn is_in(folder: &Path) -> bool {
-        FILES.iter().any(|name| folder.join(name).exists())
+    /// As [`load`](Self::load); `None` where the folder holds neither file.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn find(folder: &Path) -> Result<Option<Self>, VisionError> {
+        match FILES.iter().any(|name| folder.join(name).exists()) {
+            true => Self::load(folder).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Reads `video_preprocessor_config.json`, or else `preprocessor_config.json`, of a model folder.
