@@ -1,0 +1,33 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{checkpoint::CheckpointError, event::EventError};
+
+/// Why training could not start or go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The model or one of its files.
+    #[error(transparent)]
+    Model(#[from] unimoe_model::UniMoeError),
+    /// The codec or one of its files.
+    #[error(transparent)]
+    Codec(#[from] dac_codec::DacError),
+    /// The log of events.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+}

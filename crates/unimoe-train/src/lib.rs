@@ -1,0 +1,22 @@
+//! Training of UniMoE-Audio for Burn: from manifests of clips to a model folder that generates.
+//!
+//! Start at `curriculum`: four specialists, their integration, its warm-up and the joint model.
+//! The features `flex` (CPU), `cuda`, `rocm`, `vulkan`, `metal` and `wgpu` compile backends in; the device
+//! is chosen at run time.
+
+mod checkpoint;
+mod codec;
+mod data;
+mod error;
+mod event;
+mod learner;
+mod metrics;
+mod optim;
+mod report;
+mod spectral;
+mod stage;
+
+pub use checkpoint::{CheckpointError, StateReader, StateWriter};
+pub use error::TrainError;
+pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
+pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};

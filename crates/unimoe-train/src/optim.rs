@@ -1,0 +1,1 @@
+//! Optimisation of a model: AdamW, schedule, clipping, freezing, adapters, averages.
