@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{checkpoint::CheckpointError, event::EventError};
+use crate::{checkpoint::CheckpointError, event::EventError, report::ReportError};
 
 /// Why training could not start or go on.
 #[derive(Debug, Error)]
@@ -22,6 +22,9 @@ pub enum TrainError {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A report, or what it shows.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

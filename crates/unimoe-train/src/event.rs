@@ -181,6 +181,9 @@ impl Observer for Observers {
 }
 
 impl JsonLines {
+    /// Name of the log in the folder of a run.
+    pub const FILE_NAME: &str = "metrics.jsonl";
+
     /// Opens `path` to add events after step `done`: what an interrupted run noted of later steps is
     /// forgotten, as those steps are done again. A line that was cut off is forgotten too.
     ///

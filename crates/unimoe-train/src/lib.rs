@@ -20,3 +20,7 @@ pub use checkpoint::{CheckpointError, StateReader, StateWriter};
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
+pub use report::{
+    DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,
+    mutual_information, shared_parameters,
+};
