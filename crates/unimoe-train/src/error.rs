@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{checkpoint::CheckpointError, event::EventError, report::ReportError};
+use crate::{checkpoint::CheckpointError, data::DataError, event::EventError, report::ReportError};
 
 /// Why training could not start or go on.
 #[derive(Debug, Error)]
@@ -16,6 +16,9 @@ pub enum TrainError {
     /// The codec or one of its files.
     #[error(transparent)]
     Codec(#[from] dac_codec::DacError),
+    /// Manifests, clips or their order.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The log of events.
     #[error(transparent)]
     Event(#[from] EventError),

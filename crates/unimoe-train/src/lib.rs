@@ -17,6 +17,11 @@ mod spectral;
 mod stage;
 
 pub use checkpoint::{CheckpointError, StateReader, StateWriter};
+pub use data::{
+    Clip, ClipSet, ClipSetOptions, CodeCache, CodecEncoder, ContentHash, DataError, Dataset,
+    Defect, Defects, Fault, Key, LoadedBatch, Loader, Manifest, OrderConfig, Origin, Policy,
+    Position, PrepareProgress, Record, Reference, Sampling, Task, VisionReader,
+};
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};

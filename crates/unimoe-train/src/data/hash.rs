@@ -1,0 +1,83 @@
+//! What is in a file, in 256 bits.
+
+use std::{
+    fmt, fs,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use sha2::{Digest as _, Sha256};
+
+/// Deepest folder of pictures.
+const MAX_DEPTH: usize = 8;
+
+/// SHA-256 of something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub(super) [u8; 32]);
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl ContentHash {
+    /// Of several parts, kept apart by their lengths.
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// Of a file's bytes, or of the names and bytes in a folder.
+    pub(super) fn of_path(path: &Path) -> io::Result<Self> {
+        Self::of_entry(path, MAX_DEPTH)
+    }
+
+    fn of_entry(path: &Path, depth: usize) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        if metadata.is_file() {
+            return Self::of_file(path);
+        }
+        if !metadata.is_dir() || depth == 0 {
+            let reason = "neither a regular file nor a folder of some";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        let mut names = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        let mut hasher = Sha256::new();
+        for name in names {
+            let bytes = name.as_encoded_bytes();
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+            hasher.update(Self::of_entry(&path.join(&name), depth - 1)?.0);
+        }
+        Ok(Self(hasher.finalize().into()))
+    }
+
+    fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                read => hasher.update(&piece[..read]),
+            }
+        }
+    }
+}
