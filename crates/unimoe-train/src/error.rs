@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{checkpoint::CheckpointError, data::DataError, event::EventError, report::ReportError};
+use crate::{
+    checkpoint::CheckpointError, data::DataError, event::EventError, metrics::MetricError,
+    report::ReportError,
+};
 
 /// Why training could not start or go on.
 #[derive(Debug, Error)]
@@ -28,6 +31,9 @@ pub enum TrainError {
     /// A report, or what it shows.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Something that was to be measured.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -25,6 +25,14 @@ pub use data::{
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
+pub use metrics::{
+    Classifier, CosineSimilarity, EditCounts, Embedder, ErrorRate, EvalClip, Features,
+    InceptionScore, KlDivergence, MetricError, ModelFailure, NamedFeatures, Pairing, Side,
+    StoredFeatures, StoredTexts, Summary, TextItem, TextNormalization, TextPair, TextReport,
+    Transcriber, character_error_rate, classify_clips, cosine_similarity, embed_clips,
+    frechet_distance, inception_score, kl_divergence, read_text_pairs, si_sdr, transcribe_clips,
+    word_error_rate,
+};
 pub use report::{
     DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,
     mutual_information, shared_parameters,

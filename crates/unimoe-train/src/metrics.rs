@@ -1,1 +1,41 @@
-//! Evaluation metrics.
+//! Evaluation metrics: how near what was generated is to what was wanted.
+//!
+//! Every metric is computed on the host in f64, but for the spectra, which are computed on a device. The models that
+//! turn sound into embeddings, class logits or words stay outside, behind [`Embedder`], [`Classifier`] and
+//! [`Transcriber`]; [`StoredFeatures`] and [`StoredTexts`] give what such a model wrote into a file.
+
+mod clip;
+mod edit;
+mod error;
+mod features;
+mod frechet;
+mod inception;
+mod kl;
+mod lines;
+mod models;
+mod pairing;
+mod probabilities;
+mod si_sdr;
+mod similarity;
+mod stored;
+mod summary;
+mod text;
+mod text_report;
+
+pub use clip::EvalClip;
+pub use edit::EditCounts;
+pub use error::MetricError;
+pub use features::{Features, NamedFeatures};
+pub use frechet::frechet_distance;
+pub use inception::{InceptionScore, inception_score};
+pub use kl::{KlDivergence, kl_divergence};
+pub use models::{
+    Classifier, Embedder, ModelFailure, Transcriber, classify_clips, embed_clips, transcribe_clips,
+};
+pub use pairing::{Pairing, Side};
+pub use si_sdr::si_sdr;
+pub use similarity::{CosineSimilarity, cosine_similarity};
+pub use stored::{StoredFeatures, StoredTexts};
+pub use summary::Summary;
+pub use text::{ErrorRate, TextNormalization, character_error_rate, word_error_rate};
+pub use text_report::{TextItem, TextPair, TextReport, read_text_pairs};

@@ -1,0 +1,5 @@
+//! Parity with the published code, case by case.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "parity/metrics.rs"]
+mod metrics;
