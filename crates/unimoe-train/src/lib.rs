@@ -16,7 +16,7 @@ mod report;
 mod spectral;
 mod stage;
 
-pub use checkpoint::{CheckpointError, StateReader, StateWriter};
+pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader, StateWriter};
 pub use data::{
     Clip, ClipSet, ClipSetOptions, CodeCache, CodecEncoder, ContentHash, DataError, Dataset,
     Defect, Defects, Fault, Key, LoadedBatch, Loader, Manifest, OrderConfig, Origin, Policy,
@@ -32,6 +32,10 @@ pub use metrics::{
     Transcriber, character_error_rate, classify_clips, cosine_similarity, embed_clips,
     frechet_distance, inception_score, kl_divergence, read_text_pairs, si_sdr, transcribe_clips,
     word_error_rate,
+};
+pub use optim::{
+    LoraConfig, OptimError, Optimized, OptimizerConfig, Precision, Schedule, StepReport,
+    autodiff_device,
 };
 pub use report::{
     DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,

@@ -3,3 +3,6 @@
 
 #[path = "parity/metrics.rs"]
 mod metrics;
+
+#[path = "parity/optim.rs"]
+mod optim;
