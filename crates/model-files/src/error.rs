@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why the weights of a model can't be loaded.
+/// Why the weights of a model can't be loaded or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
@@ -144,6 +144,12 @@ pub enum WeightsError {
         value: f32,
         /// The type to load it in.
         dtype: String,
+    },
+    /// Two parameters of the module have the same name in the checkpoint.
+    #[error("two parameters are called {tensor} in the checkpoint")]
+    NameTwice {
+        /// The name.
+        tensor: String,
     },
     /// A parameter of the module has no name in the checkpoint.
     #[error("the parameter {path} has no name in the checkpoint")]

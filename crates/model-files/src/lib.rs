@@ -1,4 +1,4 @@
-//! Sharded safetensors into [Burn](https://burn.dev) modules, by the names of published checkpoints.
+//! Sharded safetensors into [Burn](https://burn.dev) modules and back, by the names of published checkpoints.
 //!
 //! Files that nobody vouches for are read with plain file reads, one tensor at a time: the memory in use is the
 //! loaded size and one tensor. What is missing, superfluous, of another shape, damaged or not finite is an error
@@ -40,8 +40,10 @@ mod error;
 mod load;
 mod shards;
 mod text;
+mod write;
 
 pub use error::WeightsError;
 pub use load::{Loaded, Naming, RawTensor, Source, StoredParameter, load, parameters};
 pub use shards::{INDEX_FILE, Shards, StoredTensor};
 pub use text::read_text;
+pub use write::{ShardWriter, write, write_json};

@@ -1,16 +1,13 @@
 //! A randomly initialised model folder in the released layout, for tests and as a place to start.
 
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
+    fs,
     path::{Path, PathBuf},
 };
 
 use burn::tensor::Device;
 use dac_codec::{DacCodec, DacConfig};
-use model_files::{INDEX_FILE, StoredParameter};
-use safetensors::tensor::{Metadata, TensorInfo};
-use serde_json::json;
+use model_files::{ShardWriter, write_json};
 use vision_encoder::Preprocessor;
 
 use crate::{
@@ -164,21 +161,13 @@ pub(crate) fn write_weights(
     device: &Device,
 ) -> Result<(), WeightsError> {
     let parameters = model_files::parameters(config.init(device), &ReleasedNames(config))?;
-    let shards = divide(parameters);
     let random = RandomWeights { seed };
-    let mut weight_map = serde_json::Map::new();
-    let mut total = 0;
-    for (index, shard) in shards.iter().enumerate() {
-        let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
-        let path = folder.join(&name);
-        write_shard(&path, shard, random)?;
-        for parameter in shard {
-            weight_map.insert(parameter.name.clone(), json!(name));
-            total += bytes(parameter);
-        }
+    let dtype = RandomWeights::DTYPE;
+    let mut writer = ShardWriter::new(folder, parameters.clone(), dtype, SHARD_BYTES)?;
+    for parameter in parameters {
+        writer.write(&random.bytes(&parameter.name, &parameter.shape))?;
     }
-    let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-    write_json(&folder.join(INDEX_FILE), &index)?;
+    writer.finish()?;
     if let Some(vision) = &config.vision {
         let preprocessor = Preprocessor::for_encoder(&vision.encoder).to_released();
         write_json(
@@ -187,76 +176,4 @@ pub(crate) fn write_weights(
         )?;
     }
     write_json(&folder.join("config.json"), &config.to_released())
-}
-
-fn bytes(parameter: &StoredParameter) -> usize {
-    parameter.shape.iter().product::<usize>() * RandomWeights::DTYPE.bitsize() / 8
-}
-
-/// Divides the parameters into shards of at most [`SHARD_BYTES`], in order.
-fn divide(parameters: Vec<StoredParameter>) -> Vec<Vec<StoredParameter>> {
-    let mut shards: Vec<Vec<StoredParameter>> = Vec::new();
-    let mut room = 0;
-    for parameter in parameters {
-        let size = bytes(&parameter);
-        match shards.last_mut() {
-            Some(shard) if size <= room => {
-                room -= size;
-                shard.push(parameter);
-            }
-            _ => {
-                room = SHARD_BYTES.saturating_sub(size);
-                shards.push(vec![parameter]);
-            }
-        }
-    }
-    shards
-}
-
-fn write_shard(
-    path: &Path,
-    shard: &[StoredParameter],
-    random: RandomWeights,
-) -> Result<(), WeightsError> {
-    let io = |source| WeightsError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut start = 0;
-    let infos = shard
-        .iter()
-        .map(|parameter| {
-            let end = start + bytes(parameter);
-            let info = TensorInfo {
-                dtype: RandomWeights::DTYPE,
-                shape: parameter.shape.clone(),
-                data_offsets: (start, end),
-            };
-            start = end;
-            (parameter.name.clone(), info)
-        })
-        .collect();
-    let metadata = Metadata::new(None, infos).map_err(|error| io(std::io::Error::other(error)))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|error| io(error.into()))?;
-    // The format wants the data to begin at a multiple of eight.
-    header.resize(header.len().next_multiple_of(8), b' ');
-
-    let mut file = BufWriter::new(File::create(path).map_err(io)?);
-    let length = (header.len() as u64).to_le_bytes();
-    file.write_all(&length).map_err(io)?;
-    file.write_all(&header).map_err(io)?;
-    for parameter in shard {
-        let values = random.bytes(&parameter.name, &parameter.shape);
-        file.write_all(&values).map_err(io)?;
-    }
-    file.flush().map_err(io)
-}
-
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), WeightsError> {
-    let io = |source| WeightsError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
-    let text = serde_json::to_string_pretty(value).map_err(|error| io(error.into()))?;
-    fs::write(path, text + "\n").map_err(io)
 }
