@@ -36,6 +36,20 @@ impl Interrupt {
     ///
     /// [`CliError::Work`] where the system allows no handler.
     pub fn listen() -> Result<Self, CliError> {
+        Self::listen_for(Some(GRACE))
+    }
+
+    /// As [`listen`](Self::listen), but gives the work all the time that it wants to save what it has: only a second
+    /// signal stops the program at once.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Work`] where the system allows no handler.
+    pub fn listen_patiently() -> Result<Self, CliError> {
+        Self::listen_for(None)
+    }
+
+    fn listen_for(grace: Option<Duration>) -> Result<Self, CliError> {
         let interrupt = Self::default();
         let listener = interrupt.clone();
         ctrlc::set_handler(move || {
@@ -43,11 +57,13 @@ impl Interrupt {
                 listener.stop();
             }
             listener.raise();
-            let timer = listener.clone();
-            thread::spawn(move || {
-                thread::sleep(GRACE);
-                timer.stop();
-            });
+            if let Some(grace) = grace {
+                let timer = listener.clone();
+                thread::spawn(move || {
+                    thread::sleep(grace);
+                    timer.stop();
+                });
+            }
         })
         .map_err(CliError::work("listen for Ctrl-C"))?;
         Ok(interrupt)
@@ -56,6 +72,11 @@ impl Interrupt {
     /// Asks the work to stop at its next step.
     pub fn raise(&self) {
         self.0.raised.store(true, Ordering::Relaxed);
+    }
+
+    /// What says that the work should stop, for libraries.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0.raised
     }
 
     /// Whether the work should stop.

@@ -158,6 +158,22 @@ impl UniMoeConfig {
         Self::sized(64, 2, 4, 16, [2, 3, 3], 48)
     }
 
+    /// The dense model of the same sizes: in each layer one block, `d_ff` wide, that every token visits. It is what a
+    /// specialist starts as (UniMoE-Audio, section 4.2), and a mixture of one expert: its gate has no choice.
+    pub fn into_dense(mut self, d_ff: usize) -> Self {
+        let moe = &mut self.moe;
+        (moe.n_routed, moe.n_null, moe.n_shared) = (1, 0, 0);
+        (moe.d_routed, moe.d_shared) = (d_ff, 0);
+        moe.token_drop = None;
+        self
+    }
+
+    /// Whether the model is dense: one routed expert in each layer, and no other.
+    pub fn is_dense(&self) -> bool {
+        let moe = &self.moe;
+        (moe.n_routed, moe.n_null, moe.n_shared) == (1, 0, 0)
+    }
+
     /// A model of the released structure with the byte-level vocabulary of
     /// [`Tokenizer::byte_level`](crate::Tokenizer::byte_level).
     fn sized(
@@ -394,6 +410,7 @@ mod tests {
             UniMoeConfig::tiny(),
             UniMoeConfig::small(),
             UniMoeConfig::released(),
+            UniMoeConfig::tiny().into_dense(96),
         ] {
             let read = parse(&config.to_released()).expect("a preset is valid");
             assert_eq!(read, config);

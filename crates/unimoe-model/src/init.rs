@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Largest size of a shard in bytes.
-const SHARD_BYTES: usize = 4 << 30;
+pub(crate) const SHARD_BYTES: usize = 4 << 30;
 
 /// Sizes of a model to start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

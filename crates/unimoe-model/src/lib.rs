@@ -27,6 +27,7 @@ mod prompt;
 mod random;
 mod request;
 mod sampler;
+mod save;
 mod stream;
 mod tokenizer;
 mod vision;

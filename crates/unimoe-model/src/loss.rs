@@ -14,6 +14,9 @@ pub struct CodecLoss {
     pub channels: Tensor<1>,
     /// Sum over the channels, `[1]`.
     pub total: Tensor<1>,
+    /// Cross entropy of each label but the first position's, `[B * (S - 1), K]`; meaningless where the label is
+    /// [`IGNORED`].
+    pub each: Tensor<2>,
 }
 
 /// Cross entropy of the codes: position `s` predicts the label of position `s + 1`.
@@ -70,16 +73,16 @@ pub fn codec_cross_entropy(logits: Tensor<4>, labels: &[i64]) -> CodecLoss {
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, shape), &device);
     let means = Tensor::<2>::from_data(TensorData::new(means, shape), (&device, DType::F32));
 
-    let log_probabilities = log_softmax(logits.narrow(1, 0, length - 1).cast(DType::F32), 3)
+    let each = log_softmax(logits.narrow(1, 0, length - 1).cast(DType::F32), 3)
         .reshape([shape[0], channels, codes])
         .gather(2, targets.unsqueeze_dim(2))
-        .reshape(shape);
-    let channels = (log_probabilities.neg() * means)
-        .sum_dim(0)
-        .reshape([channels]);
+        .reshape(shape)
+        .neg();
+    let channels = (each.clone() * means).sum_dim(0).reshape([channels]);
     CodecLoss {
         total: channels.clone().sum(),
         channels,
+        each,
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::{
-    checkpoint::CheckpointError, data::DataError, event::EventError, metrics::MetricError,
-    report::ReportError,
+    checkpoint::CheckpointError, data::DataError, event::EventError, example::ExampleError,
+    metrics::MetricError, objective::ObjectiveError, optim::OptimError, report::ReportError,
+    stage::IntegrationError,
 };
 
 /// Why training could not start or go on.
@@ -28,6 +29,60 @@ pub enum TrainError {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A clip that the model can't learn.
+    #[error(transparent)]
+    Example(#[from] ExampleError),
+    /// The optimizer, its settings, or a gradient that is not finite.
+    #[error(transparent)]
+    Optim(#[from] OptimError),
+    /// The objective's settings.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+    /// Specialists that don't go together.
+    #[error(transparent)]
+    Integration(#[from] IntegrationError),
+    /// A setting that makes no run.
+    #[error("{field} must be {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        field: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A model that the stage is not for.
+    #[error("{path}: the stage needs {expected}, found {found}", path = path.display())]
+    Structure {
+        /// Its folder.
+        path: PathBuf,
+        /// What the stage needs.
+        expected: &'static str,
+        /// What the model is.
+        found: String,
+    },
+    /// Parts of a model folder that don't go together.
+    #[error("{path}: {what}: expected {expected}, found {found}", path = path.display())]
+    Mismatch {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What the model has.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// The loss of a batch is no number.
+    #[error("step {step}: the loss is {loss}, in a batch of the clips {}", clips.join(", "))]
+    LossNotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// Ids of the clips.
+        clips: Vec<String>,
+    },
     /// A report, or what it shows.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -42,4 +97,11 @@ pub enum TrainError {
         /// What happened.
         source: std::io::Error,
     },
+}
+
+impl TrainError {
+    /// Whether somebody wanted the work to stop.
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Data(DataError::Interrupted))
+    }
 }

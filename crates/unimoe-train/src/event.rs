@@ -15,6 +15,24 @@ use thiserror::Error;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
+    /// Codes are being computed, or found in the cache.
+    Prepare {
+        /// Sounds that are done.
+        done: u64,
+        /// Sounds in all.
+        total: u64,
+        /// Seconds of sound encoded so far.
+        seconds: f64,
+    },
+    /// The data of a stage is there.
+    Data {
+        /// Clips of each domain to learn from.
+        training: BTreeMap<String, u64>,
+        /// Clips of each domain to measure on.
+        validation: BTreeMap<String, u64>,
+        /// Clips that were left out as unusable.
+        skipped: u64,
+    },
     /// A stage begins, or goes on after an interruption.
     Begin {
         /// Name of the stage, such as `specialist-music`, `warmup` or `joint`.
@@ -164,6 +182,7 @@ impl Event {
     /// Steps done when the event happened.
     pub fn step(&self) -> u64 {
         match self {
+            Self::Prepare { .. } | Self::Data { .. } => 0,
             Self::Begin { done, .. } => *done,
             Self::Step { step, .. }
             | Self::Validation { step, .. }

@@ -1,22 +1,31 @@
 //! Training of UniMoE-Audio for Burn: from manifests of clips to a model folder that generates.
 //!
-//! Start at `curriculum`: four specialists, their integration, its warm-up and the joint model.
+//! Start at [`Curriculum`]: four specialists, their integration, its warm-up and the joint model.
 //! The features `flex` (CPU), `cuda`, `rocm`, `vulkan`, `metal` and `wgpu` compile backends in; the device
 //! is chosen at run time.
 
+mod batch;
 mod checkpoint;
 mod codec;
+mod curriculum;
 mod data;
 mod error;
 mod event;
+mod example;
+mod folder;
 mod learner;
 mod metrics;
+mod model_learner;
+mod objective;
 mod optim;
 mod report;
 mod spectral;
 mod stage;
+mod trainer;
 
+pub use batch::{Batch, Unconditional};
 pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader, StateWriter};
+pub use curriculum::Curriculum;
 pub use data::{
     Clip, ClipSet, ClipSetOptions, CodeCache, CodecEncoder, ContentHash, DataError, Dataset,
     Defect, Defects, Fault, Key, LoadedBatch, Loader, Manifest, OrderConfig, Origin, Policy,
@@ -24,6 +33,8 @@ pub use data::{
 };
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
+pub use example::{Content, Example, ExampleBuilder, ExampleError, Request};
+pub use folder::write_model_folder;
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
 pub use metrics::{
     Classifier, CosineSimilarity, EditCounts, Embedder, ErrorRate, EvalClip, Features,
@@ -33,6 +44,8 @@ pub use metrics::{
     frechet_distance, inception_score, kl_divergence, read_text_pairs, si_sdr, transcribe_clips,
     word_error_rate,
 };
+pub use model_learner::ModelLearner;
+pub use objective::{DomainLosses, Objective, ObjectiveConfig, ObjectiveError};
 pub use optim::{
     LoraConfig, OptimError, Optimized, OptimizerConfig, Precision, Schedule, StepReport,
     autodiff_device,
@@ -41,3 +54,9 @@ pub use report::{
     DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,
     mutual_information, shared_parameters,
 };
+pub use stage::{
+    ClipExamples, DenseBaseline, DomainClips, Integration, IntegrationError, JointTraining,
+    MODEL_FOLDER, MoeBaseline, REPORT_FILE, SpecialistTraining, Stage, StageConfig, StageData,
+    WARMED_UP, Warmup, Workplace,
+};
+pub use trainer::{CHECKPOINTS_FOLDER, EVENTS_FILE, LoopConfig, RunEnd, Training};

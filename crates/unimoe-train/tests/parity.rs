@@ -6,3 +6,6 @@ mod metrics;
 
 #[path = "parity/optim.rs"]
 mod optim;
+
+#[path = "parity/objective.rs"]
+mod objective;

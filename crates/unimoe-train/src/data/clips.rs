@@ -15,6 +15,7 @@ use super::{
     cache::{CodeCache, Key},
     encode::CodecEncoder,
     error::{DataError, Defects, Fault, chain},
+    hash::ContentHash,
     loader::Dataset,
     manifest::{Manifest, Policy},
     parallel::{cores, in_order},
@@ -165,6 +166,31 @@ impl ClipSet {
     /// Panics where there is no such clip.
     pub fn reference_frames(&self, index: usize) -> Option<usize> {
         Some(self.codes[index].reference?.frames)
+    }
+
+    /// Hash of the clips and their sounds: differs where a clip is another one, or comes in another place.
+    pub fn fingerprint(&self) -> String {
+        let names = self
+            .records
+            .iter()
+            .zip(&self.codes)
+            .flat_map(|(record, codes)| {
+                let entry = |stored: Stored| {
+                    self.cache
+                        .path(&stored.key)
+                        .file_name()
+                        .map(|name| name.to_string_lossy().into_owned())
+                };
+                let reference = codes.reference.and_then(entry);
+                [
+                    record.id.clone(),
+                    entry(codes.audio).unwrap_or_default(),
+                    reference.unwrap_or_default(),
+                ]
+            });
+        let names: Vec<String> = names.collect();
+        let parts: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        ContentHash::of(&parts).to_string()
     }
 
     /// The codec.

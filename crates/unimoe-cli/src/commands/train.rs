@@ -1,0 +1,222 @@
+//! `unimoe train`: the stages of the curriculum.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use unimoe_train::{
+    Curriculum, DenseBaseline, Integration, JointTraining, MODEL_FOLDER, MoeBaseline, RunEnd,
+    SpecialistTraining, Stage, StageConfig, StageData, TrainError, Warmup, Workplace,
+};
+
+use crate::{
+    args::{
+        CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
+        TrainCommand,
+    },
+    error::CliError,
+    interrupt::Interrupt,
+    report,
+    training::TrainingProgress,
+};
+
+/// Largest settings file that is read, in bytes.
+const MAX_SETTINGS: u64 = 1 << 20;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    stage: String,
+    finished: bool,
+    steps_done: Option<u64>,
+    model: Option<PathBuf>,
+    output: &'a Path,
+}
+
+/// Runs a stage, or all of them.
+///
+/// # Errors
+///
+/// [`CliError`]; where the user stopped it, the run is saved and [`CliError::Interrupted`].
+pub fn run(command: &TrainCommand) -> Result<(), CliError> {
+    match command {
+        TrainCommand::Curriculum(args) => curriculum(args),
+        TrainCommand::Specialist(args) => specialist(args),
+        TrainCommand::Integrate(args) => integrate(args),
+        TrainCommand::Warmup(args) => stage(args, |config| Box::new(Warmup { config })),
+        TrainCommand::Joint(args) => stage(args, |config| Box::new(JointTraining { config })),
+        TrainCommand::BaselineDense(args) => stage(args, |config| Box::new(DenseBaseline { config })),
+        TrainCommand::BaselineMoe(args) => stage(args, |config| Box::new(MoeBaseline { config })),
+        TrainCommand::Settings { of } => settings(*of),
+    }
+}
+
+fn curriculum(args: &CurriculumArgs) -> Result<(), CliError> {
+    let mut curriculum: Curriculum = read_settings(args.common.settings.as_deref())?;
+    for config in [
+        &mut curriculum.specialist,
+        &mut curriculum.warmup,
+        &mut curriculum.joint,
+    ] {
+        turn(config, &args.common, &args.knobs);
+    }
+    if let Some(seed) = args.common.seed {
+        curriculum.integration.seed = seed;
+    }
+    let common = &args.common;
+    let model = common.output.join("joint").join(MODEL_FOLDER);
+    in_workplace(common, "curriculum".into(), model, |workplace| {
+        curriculum.run(&common.model, &data(common), &common.output, workplace)
+    })
+}
+
+fn specialist(args: &SpecialistArgs) -> Result<(), CliError> {
+    let mut config: StageConfig = read_settings(args.common.settings.as_deref())?;
+    turn(&mut config, &args.common, &args.knobs);
+    let stage = SpecialistTraining {
+        domain: args.domain.clone(),
+        config,
+    };
+    run_stage(&stage, &args.common, data(&args.common))
+}
+
+fn stage(
+    args: &StageArgs,
+    make: impl FnOnce(StageConfig) -> Box<dyn Stage>,
+) -> Result<(), CliError> {
+    let mut config: StageConfig = read_settings(args.common.settings.as_deref())?;
+    turn(&mut config, &args.common, &args.knobs);
+    let mut data = data(&args.common);
+    data.per_domain = args.per_domain.map(|count| count as usize);
+    run_stage(make(config).as_ref(), &args.common, data)
+}
+
+fn run_stage(stage: &dyn Stage, common: &CommonArgs, data: StageData) -> Result<(), CliError> {
+    let model = common.output.join(MODEL_FOLDER);
+    in_workplace(common, stage.name(), model, |workplace| {
+        stage.run(&common.model, &data, &common.output, workplace)
+    })
+}
+
+fn integrate(args: &IntegrateArgs) -> Result<(), CliError> {
+    let mut integration: Integration = read_settings(args.settings.as_deref())?;
+    integration.parts = args.parts.unwrap_or(integration.parts);
+    integration.seed = args.seed.unwrap_or(integration.seed);
+    if args.experts_per_specialist.is_some() {
+        integration.experts_per_specialist = args.experts_per_specialist;
+    }
+    let device = unimoe_model::DeviceChoice::Auto.resolve()?;
+    integration
+        .run(&args.specialists, args.vision_from, &args.output, &device)
+        .map_err(failure("integrate the specialists"))?;
+    tell(args.json, "integration", RunEnd::Finished, &args.output, &args.output)
+}
+
+fn settings(of: SettingsOf) -> Result<(), CliError> {
+    match of {
+        SettingsOf::Curriculum => report::json(&Curriculum::default()),
+        SettingsOf::Stage => report::json(&StageConfig::default()),
+        SettingsOf::Integration => report::json(&Integration::default()),
+    }
+}
+
+/// What the command line says of a stage counts more than its settings.
+fn turn(config: &mut StageConfig, common: &CommonArgs, knobs: &KnobArgs) {
+    let run = &mut config.run;
+    run.steps = knobs.steps.unwrap_or(run.steps);
+    run.seed = common.seed.unwrap_or(run.seed);
+    if let Some(batch_size) = knobs.batch_size {
+        run.order.batch_size = batch_size as usize;
+    }
+    if common.save_every.is_some() {
+        run.checkpoints.every_steps = common.save_every;
+    }
+    if let Some(learning_rate) = knobs.learning_rate {
+        config.optimizer.learning_rate = learning_rate;
+    }
+}
+
+fn data(common: &CommonArgs) -> StageData {
+    let cache = common.data.cache.clone();
+    let cache = cache.unwrap_or_else(|| common.output.join("cache"));
+    let mut data = StageData::new(common.data.data.clone(), cache);
+    data.validation.clone_from(&common.data.validation);
+    data.skip_unusable = common.data.skip_unusable;
+    data
+}
+
+/// Settings from a file, or the defaults.
+fn read_settings<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, CliError> {
+    let Some(path) = path else {
+        return Ok(T::default());
+    };
+    let input = || format!("the settings in {}", path.display());
+    let size = fs::metadata(path).map_err(CliError::input(input()))?.len();
+    if size > MAX_SETTINGS {
+        return Err(CliError::Argument {
+            what: "--settings",
+            expected: format!("a file of at most {MAX_SETTINGS} bytes"),
+            found: format!("{size} bytes"),
+        });
+    }
+    let text = fs::read_to_string(path).map_err(CliError::input(input()))?;
+    serde_json::from_str(&text).map_err(CliError::input(input()))
+}
+
+fn in_workplace(
+    common: &CommonArgs,
+    stage: String,
+    model: PathBuf,
+    work: impl FnOnce(&mut Workplace<'_>) -> Result<RunEnd, TrainError>,
+) -> Result<(), CliError> {
+    let interrupt = Interrupt::listen_patiently()?;
+    let device = common.device.resolve()?;
+    let mut progress = TrainingProgress::new(common.json);
+    let end = work(&mut Workplace {
+        device: &device,
+        observer: &mut progress,
+        stop: interrupt.flag(),
+    })
+    .map_err(failure("train"))?;
+    progress.finish();
+    tell(common.json, &stage, end, &model, &common.output)?;
+    match end {
+        RunEnd::Finished => Ok(()),
+        RunEnd::Stopped { .. } => Err(CliError::Interrupted),
+    }
+}
+
+/// Says what came of it.
+fn tell(json: bool, stage: &str, end: RunEnd, model: &Path, output: &Path) -> Result<(), CliError> {
+    let (finished, steps_done) = match end {
+        RunEnd::Finished => (true, None),
+        RunEnd::Stopped { step } => (false, Some(step)),
+    };
+    if json {
+        return report::json(&Report {
+            stage: stage.to_string(),
+            finished,
+            steps_done,
+            model: finished.then(|| model.to_path_buf()),
+            output,
+        });
+    }
+    match end {
+        RunEnd::Finished => report::print(&format!("{stage}: finished, {}\n", model.display())),
+        RunEnd::Stopped { step } => report::print(&format!(
+            "{stage}: saved after step {step}; the same command goes on from there\n"
+        )),
+    }
+}
+
+/// Who is to blame decides the exit code.
+fn failure(action: &'static str) -> impl FnOnce(TrainError) -> CliError {
+    move |error| match error {
+        error if error.is_interrupt() => CliError::Interrupted,
+        TrainError::Optim(_) | TrainError::LossNotFinite { .. } => CliError::work(action)(error),
+        TrainError::Io { .. } | TrainError::Event(_) => CliError::work(action)(error),
+        error => CliError::input(format!("what is there to {action}"))(error),
+    }
+}

@@ -1,0 +1,126 @@
+//! The curriculum (UniMoE-Audio, section 4.2): specialists, integration, warm-up, joint training.
+//!
+//! ```text
+//! base ─┬─> specialist-A/model ─┐
+//!       ├─> specialist-B/model ─┼─> integrated/ ─> warmup/model ─> joint/model
+//!       └─> ...                ─┘
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::TrainError,
+    stage::{
+        Integration, JointTraining, MODEL_FOLDER, SpecialistTraining, Stage, StageConfig,
+        StageData, Warmup, Workplace,
+    },
+    trainer::RunEnd,
+};
+
+/// All stages, one after another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Curriculum {
+    /// How each specialist is trained (stage 1).
+    pub specialist: StageConfig,
+    /// How the specialists become one model.
+    pub integration: Integration,
+    /// How gates and shared experts are warmed up (stage 2).
+    pub warmup: StageConfig,
+    /// How everything is trained together (stage 3).
+    pub joint: StageConfig,
+    /// Clips of each domain in the balanced set of the last two stages; `None` for as many as the scarcest
+    /// domain has. Default: `None`
+    pub per_domain: Option<usize>,
+}
+
+impl Default for Curriculum {
+    /// The paper's learning rates; batches and steps of a size for one machine.
+    fn default() -> Self {
+        let stage = |learning_rate: f64| {
+            let mut config = StageConfig::default();
+            config.optimizer.learning_rate = learning_rate;
+            config
+        };
+        Self {
+            specialist: stage(1e-4),
+            integration: Integration::default(),
+            warmup: stage(3e-5),
+            joint: stage(1e-5),
+            per_domain: None,
+        }
+    }
+}
+
+impl Curriculum {
+    /// Runs what is not finished of the curriculum, from the dense model folder `base` to `joint/model` below
+    /// `output`, with a report over all stages.
+    ///
+    /// # Errors
+    ///
+    /// A [`TrainError`]; settings, folders and data are checked before the first stage begins.
+    pub fn run(
+        &self,
+        base: &Path,
+        data: &StageData,
+        output: &Path,
+        workplace: &mut Workplace<'_>,
+    ) -> Result<RunEnd, TrainError> {
+        for config in [&self.specialist, &self.warmup, &self.joint] {
+            config.validate()?;
+        }
+        let domains = data.domains()?;
+        // Integration is checked on the base model: all specialists have its structure.
+        let structure = unimoe_model::UniMoeConfig::load(&base.join("config.json"))
+            .map_err(unimoe_model::UniMoeError::from)?;
+        let names = vec![base.to_path_buf(); domains.len()];
+        self.integration
+            .config(&vec![structure; domains.len()], &names)?;
+
+        let mut models = Vec::new();
+        for domain in &domains {
+            let specialist = SpecialistTraining {
+                domain: domain.name.clone(),
+                config: self.specialist.clone(),
+            };
+            let folder = output.join(specialist.name());
+            let end = specialist.run(base, data, &folder, workplace)?;
+            if end != RunEnd::Finished {
+                return Ok(end);
+            }
+            models.push(folder.join(MODEL_FOLDER));
+        }
+        let integrated = output.join("integrated");
+        if !integrated.is_dir() {
+            let sees = domains.iter().position(|domain| domain.has_video);
+            self.integration
+                .run(&models, sees.unwrap_or(0), &integrated, workplace.device)?;
+        }
+        let mut balanced = data.clone();
+        balanced.per_domain = Some(
+            self.per_domain
+                .unwrap_or_else(|| (domains.iter().map(|domain| domain.clips).min()).unwrap_or(0)),
+        );
+        let mut model: PathBuf = integrated;
+        let stages: [Box<dyn Stage>; 2] = [
+            Box::new(Warmup {
+                config: self.warmup.clone(),
+            }),
+            Box::new(JointTraining {
+                config: self.joint.clone(),
+            }),
+        ];
+        for stage in stages {
+            let folder = output.join(stage.name());
+            let end = stage.run(&model, &balanced, &folder, workplace)?;
+            if end != RunEnd::Finished {
+                return Ok(end);
+            }
+            model = folder.join(MODEL_FOLDER);
+        }
+        // REPORT
+        Ok(RunEnd::Finished)
+    }
+}

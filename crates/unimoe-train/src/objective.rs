@@ -1,0 +1,272 @@
+//! What training minimises: cross entropy of every channel, and the routers' auxiliary losses.
+//!
+//! `L = sum_k CE_k + a(t) * balance + z * router_z` (UniMoE-Audio, section 3.2, eq. 4 and its training; the z-loss is
+//! that of ST-MoE and off by default).
+//!
+//! Axes: `B` rows, `S` positions, `T = B * S` tokens, `K` codec channels.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use burn::tensor::{DType, Tensor, TensorData};
+use moe_router::{LinearAnnealing, LoadBalance, RouterZ, Routing, RoutingLoss};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use unimoe_model::{CodecLoss, IGNORED, UniMoe, codec_cross_entropy};
+
+use crate::batch::Batch;
+
+/// Settings of the objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectiveConfig {
+    /// Weight of the balance loss in the first step. Default: 0.025
+    pub balance_start: f64,
+    /// Its weight once it is annealed. Default: 0.001
+    pub balance_end: f64,
+    /// Steps that the anneal takes. Default: 10,000
+    pub balance_steps: u64,
+    /// What a token of the prompt (text, voice, pictures) counts in the auxiliary losses. Default: 1
+    pub prompt_weight: f64,
+    /// What a position of the sound to learn counts in them. Default: 1
+    pub sound_weight: f64,
+    /// Weight of the router's z-loss; 0 leaves it out. Default: 0
+    pub z_weight: f64,
+    /// Probability that a prompt is replaced by the one that guidance leads away from. Default: 0.1
+    pub unconditional: f64,
+}
+
+/// Settings that make no objective.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("objective: {field} must be {expected}, found {found}")]
+pub struct ObjectiveError {
+    /// The setting.
+    pub field: &'static str,
+    /// What it must be.
+    pub expected: &'static str,
+    /// What it is.
+    pub found: f64,
+}
+
+/// The objective of a batch.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// What is minimised, `[1]`.
+    pub total: Tensor<1>,
+    /// The codes' part of it.
+    pub codes: CodecLoss,
+    /// Load balance, unweighted, `[1]`; `None` where no layer has a choice.
+    pub balance: Option<Tensor<1>>,
+    /// Router z-loss, unweighted, `[1]`; `None` where it is left out.
+    pub z: Option<Tensor<1>>,
+    /// The routing decision of each layer over `[T, E]`.
+    pub routings: Vec<Routing>,
+}
+
+/// Sums of cross entropies by domain and channel, over any number of batches.
+#[derive(Debug, Clone, Default)]
+pub struct DomainLosses {
+    /// Sum and number of labels of each channel.
+    sums: BTreeMap<Arc<str>, Vec<(f64, u64)>>,
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        Self {
+            balance_start: 0.025,
+            balance_end: 0.001,
+            balance_steps: 10_000,
+            prompt_weight: 1.0,
+            sound_weight: 1.0,
+            z_weight: 0.0,
+            unconditional: 0.1,
+        }
+    }
+}
+
+impl ObjectiveConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// An [`ObjectiveError`] that names the first setting that is not finite, negative, or no probability.
+    pub fn validate(&self) -> Result<(), ObjectiveError> {
+        let weights = [
+            ("balance_start", self.balance_start),
+            ("balance_end", self.balance_end),
+            ("prompt_weight", self.prompt_weight),
+            ("sound_weight", self.sound_weight),
+            ("z_weight", self.z_weight),
+        ];
+        for (field, found) in weights {
+            if !(found.is_finite() && found >= 0.0) {
+                return Err(ObjectiveError {
+                    field,
+                    expected: "a finite number, 0 or more",
+                    found,
+                });
+            }
+        }
+        match (0.0..=1.0).contains(&self.unconditional) {
+            true => Ok(()),
+            false => Err(ObjectiveError {
+                field: "unconditional",
+                expected: "a probability",
+                found: self.unconditional,
+            }),
+        }
+    }
+
+    /// Weight of the balance loss in the step that `step` others have gone before.
+    pub fn balance_weight(&self, step: u64) -> f64 {
+        let anneal = LinearAnnealing {
+            start: self.balance_start,
+            end: self.balance_end,
+            steps: self.balance_steps as usize,
+        };
+        anneal.at(step as usize)
+    }
+
+    /// Computes the objective of a batch whose images and videos are encoded, in step `step`.
+    ///
+    /// # Errors
+    ///
+    /// An [`InputError`](unimoe_model::InputError) where the batch doesn't fit the model.
+    pub fn compute(
+        &self,
+        model: &UniMoe,
+        batch: &Batch,
+        step: u64,
+    ) -> Result<Objective, unimoe_model::InputError> {
+        let output = model.forward(&batch.input)?;
+        let codes = codec_cross_entropy(model.codec_logits(output.hidden), &batch.labels);
+        let mut total = codes.total.clone();
+        let (mut balance, mut z) = (None, None);
+        let choosing = (output.routings.first()).is_some_and(|routing| routing.pool() > 1);
+        if choosing {
+            let weights = token_weights(batch, model);
+            balance = LoadBalance.mean_over_layers(&output.routings, weights.clone());
+            if self.z_weight > 0.0 {
+                z = RouterZ.mean_over_layers(&output.routings, weights);
+            }
+        }
+        if let Some(balance) = &balance {
+            total = total + balance.clone() * self.balance_weight(step);
+        }
+        if let Some(z) = &z {
+            total = total + z.clone() * self.z_weight;
+        }
+        Ok(Objective {
+            total,
+            codes,
+            balance,
+            z,
+            routings: output.routings,
+        })
+    }
+
+    /// Gives the tokens of a batch their weights in the routers' losses; padding gets none.
+    pub fn weigh(&self, batch: &mut Batch) {
+        let channels = (batch.labels.len() / batch.input.ids.len().max(1)).max(1);
+        let weight = |labels: &[i64]| match labels.iter().any(|&label| label != IGNORED) {
+            true => self.sound_weight as f32,
+            false => self.prompt_weight as f32,
+        };
+        batch.token_weights = Some(batch.labels.chunks(channels).map(weight).collect());
+    }
+}
+
+/// The tokens' weights without those of padding, `[T]`.
+fn token_weights(batch: &Batch, model: &UniMoe) -> Option<Tensor<1>> {
+    let weights = batch.token_weights.as_ref()?.iter().zip(&batch.input.real);
+    let weights: Vec<f32> = weights
+        .map(|(&weight, &real)| if real { weight } else { 0.0 })
+        .collect();
+    let device = model.text_embedding.weight.device();
+    let shape = [weights.len()];
+    Some(Tensor::from_data(
+        TensorData::new(weights, shape),
+        (&device, DType::F32),
+    ))
+}
+
+impl DomainLosses {
+    /// Adds a batch's cross entropies.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the device can't be read.
+    pub fn add(&mut self, codes: &CodecLoss, batch: &Batch) {
+        let [_, channels] = codes.each.dims();
+        let each = codes.each.clone().detach().into_data();
+        let each: Vec<f32> = each.iter::<f32>().collect();
+        let row = batch.labels.len() / batch.domains.len().max(1);
+        for (index, domain) in batch.domains.iter().enumerate() {
+            let sums =
+                (self.sums.entry(domain.clone())).or_insert_with(|| vec![(0.0, 0); channels]);
+            // The first position of a row is predicted by none.
+            let labels = &batch.labels[index * row + channels..(index + 1) * row];
+            let each = &each[index * (row - channels)..];
+            for (place, (&label, &loss)) in labels.iter().zip(each).enumerate() {
+                if label != IGNORED {
+                    let (sum, count) = &mut sums[place % channels];
+                    *sum += f64::from(loss);
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Mean cross entropy of each channel over all domains.
+    pub fn channels(&self) -> Vec<f64> {
+        let channels = self.sums.values().map(Vec::len).max().unwrap_or(0);
+        let mean = |channel: usize| {
+            let own = self.sums.values().filter_map(|sums| sums.get(channel));
+            let (sum, count) = own.fold((0.0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+            sum / (count.max(1) as f64)
+        };
+        (0..channels).map(mean).collect()
+    }
+
+    /// Cross entropy of each domain: the channels' means, summed.
+    pub fn domains(&self) -> BTreeMap<String, f64> {
+        let total =
+            |sums: &Vec<(f64, u64)>| sums.iter().map(|&(sum, n)| sum / n.max(1) as f64).sum();
+        (self.sums.iter())
+            .map(|(domain, sums)| (domain.to_string(), total(sums)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_objective_are_named() {
+        assert_eq!(ObjectiveConfig::default().validate(), Ok(()));
+        let nan = ObjectiveConfig {
+            z_weight: f64::NAN,
+            ..ObjectiveConfig::default()
+        };
+        assert_eq!(nan.validate().expect_err("NaN").field, "z_weight");
+        let much = ObjectiveConfig {
+            unconditional: 1.5,
+            ..ObjectiveConfig::default()
+        };
+        assert!(
+            much.validate()
+                .expect_err("1.5")
+                .to_string()
+                .contains("1.5")
+        );
+    }
+
+    #[test]
+    fn the_balance_weight_falls_from_start_to_end() {
+        let config = ObjectiveConfig::default();
+        assert_eq!(config.balance_weight(0), 0.025);
+        // Half way: (0.025 + 0.001) / 2
+        assert!((config.balance_weight(5_000) - 0.013).abs() < 1e-12);
+        assert_eq!(config.balance_weight(1 << 40), 0.001);
+    }
+}
