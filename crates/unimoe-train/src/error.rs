@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     checkpoint::CheckpointError, data::DataError, event::EventError, example::ExampleError,
     metrics::MetricError, objective::ObjectiveError, optim::OptimError, report::ReportError,
-    stage::IntegrationError,
+    spectral::SpectralError, stage::IntegrationError,
 };
 
 /// Why training could not start or go on.
@@ -89,6 +89,9 @@ pub enum TrainError {
     /// Something that was to be measured.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// Settings of a spectrum.
+    #[error(transparent)]
+    Spectral(#[from] SpectralError),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -54,6 +54,11 @@ pub use report::{
     DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,
     mutual_information, shared_parameters,
 };
+pub use spectral::{
+    MelSpectrogram, MelSpectrogramConfig, MultiScaleMelLoss, MultiScaleMelLossConfig,
+    MultiScaleStftLoss, MultiScaleStftLossConfig, SpectralError, Spectrum, Stft, StftConfig,
+    mel_filterbank,
+};
 pub use stage::{
     ClipExamples, DenseBaseline, DomainClips, Integration, IntegrationError, JointTraining,
     MODEL_FOLDER, MoeBaseline, REPORT_FILE, SpecialistTraining, Stage, StageConfig, StageData,

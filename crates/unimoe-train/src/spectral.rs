@@ -1,1 +1,15 @@
-//! Spectra with gradients.
+//! Spectra with gradients: what the codec's losses and the metrics listen with.
+//!
+//! Axes: `B` batch, `L` samples, `N` frames, `F` frequency bins, `M` mel bands.
+
+mod error;
+mod loss;
+mod mel;
+mod stft;
+
+pub use error::SpectralError;
+pub use loss::{
+    MultiScaleMelLoss, MultiScaleMelLossConfig, MultiScaleStftLoss, MultiScaleStftLossConfig,
+};
+pub use mel::{MelSpectrogram, MelSpectrogramConfig, mel_filterbank};
+pub use stft::{Spectrum, Stft, StftConfig};
