@@ -209,7 +209,7 @@ mod tests {
             let along = gradient / expected;
             let moved =
                 |step: f32| loss(sound(1.0, &device) + along.clone() * step).into_scalar::<f32>();
-            let difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            let difference = (moved(2e-4) - moved(-2e-4)) / 4e-4;
             assert!(
                 (expected - difference).abs() < 0.01 * expected,
                 "{expected} {difference}"
