@@ -37,12 +37,14 @@ pub use example::{Content, Example, ExampleBuilder, ExampleError, Request};
 pub use folder::write_model_folder;
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
 pub use metrics::{
-    Classifier, CosineSimilarity, EditCounts, Embedder, ErrorRate, EvalClip, Features,
-    InceptionScore, KlDivergence, MetricError, ModelFailure, NamedFeatures, Pairing, Side,
-    StoredFeatures, StoredTexts, Summary, TextItem, TextNormalization, TextPair, TextReport,
-    Transcriber, character_error_rate, classify_clips, cosine_similarity, embed_clips,
-    frechet_distance, inception_score, kl_divergence, read_text_pairs, si_sdr, transcribe_clips,
-    word_error_rate,
+    AudioComparison, AudioItem, AudioOptions, AudioReport, Classifier, CosineSimilarity,
+    EditCounts, Embedder, EmbeddingItem, EmbeddingOptions, EmbeddingReport, ErrorRate, EvalClip,
+    Features, InceptionScore, KlDivergence, KlSummary, LengthRule, LogitItem, LogitOptions,
+    LogitReport, MetricError, ModelFailure, NamedFeatures, Pairing, Side, Skipped,
+    SpectralDistance, SpectralDistances, StoredFeatures, StoredTexts, Summary, TextItem,
+    TextNormalization, TextPair, TextReport, Transcriber, character_error_rate, classify_clips,
+    cosine_similarity, embed_clips, frechet_distance, inception_score, kl_divergence,
+    read_text_pairs, si_sdr, transcribe_clips, word_error_rate,
 };
 pub use model_learner::ModelLearner;
 pub use objective::{DomainLosses, Objective, ObjectiveConfig, ObjectiveError};

@@ -4,9 +4,11 @@
 //! turn sound into embeddings, class logits or words stay outside, behind [`Embedder`], [`Classifier`] and
 //! [`Transcriber`]; [`StoredFeatures`] and [`StoredTexts`] give what such a model wrote into a file.
 
+mod audio;
 mod clip;
 mod edit;
 mod error;
+mod feature_report;
 mod features;
 mod frechet;
 mod inception;
@@ -17,14 +19,20 @@ mod pairing;
 mod probabilities;
 mod si_sdr;
 mod similarity;
+mod spectral_distance;
 mod stored;
 mod summary;
 mod text;
 mod text_report;
 
+pub use audio::{AudioComparison, AudioItem, AudioOptions, AudioReport, LengthRule, Skipped};
 pub use clip::EvalClip;
 pub use edit::EditCounts;
 pub use error::MetricError;
+pub use feature_report::{
+    EmbeddingItem, EmbeddingOptions, EmbeddingReport, KlSummary, LogitItem, LogitOptions,
+    LogitReport,
+};
 pub use features::{Features, NamedFeatures};
 pub use frechet::frechet_distance;
 pub use inception::{InceptionScore, inception_score};
@@ -35,6 +43,7 @@ pub use models::{
 pub use pairing::{Pairing, Side};
 pub use si_sdr::si_sdr;
 pub use similarity::{CosineSimilarity, cosine_similarity};
+pub use spectral_distance::{SpectralDistance, SpectralDistances};
 pub use stored::{StoredFeatures, StoredTexts};
 pub use summary::Summary;
 pub use text::{ErrorRate, TextNormalization, character_error_rate, word_error_rate};

@@ -35,7 +35,7 @@ impl EvalClip {
     }
 
     /// The sound files of a folder and of the folders in it, by name. Files are told by their endings (wav, flac,
-    /// mp3, ogg, opus, m4a, ...); links to folders are not followed.
+    /// mp3, ogg, opus, m4a, ...); hidden ones don't count, and links to folders are not followed.
     ///
     /// # Errors
     ///
@@ -75,6 +75,10 @@ fn collect(
     for entry in fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let path = entry.path();
+        // Some systems leave a hidden file beside each one that they copy.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         if entry.file_type().map_err(io)?.is_dir() {
             if depth > 0 {
                 let prefix = format!("{prefix}{}/", entry.file_name().to_string_lossy());
@@ -100,7 +104,14 @@ mod tests {
     fn clips_are_named_by_their_way_from_the_folder() {
         let root = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(root.path().join("b/c")).expect("made");
-        for name in ["b/c/2.WAV", "b/1.flac", "a.tar.mp3", "notes.txt", "b/none"] {
+        for name in [
+            "b/c/2.WAV",
+            "b/1.flac",
+            "a.tar.mp3",
+            "notes.txt",
+            "b/none",
+            "b/._1.flac",
+        ] {
             fs::write(root.path().join(name), "x").expect("written");
         }
         let clips = EvalClip::in_folder(root.path()).expect("clips");

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::MetricError;
 
-/// Most cells of one table of distances: texts of some 60,000 characters each, about ten seconds of work.
+/// Most cells of one table of distances: texts of some 60,000 characters each, an hour of speech.
 const MAX_CELLS: u64 = 4_000_000_000;
 
 /// How one sequence becomes another: an alignment with the fewest edits.

@@ -44,8 +44,8 @@ impl Features {
             });
         }
         let limit = f64::from(f32::MAX);
-        // Written so that what is no number is found too.
-        if let Some(index) = values.iter().position(|value| !(value.abs() <= limit)) {
+        let unusable = |value: &f64| !value.is_finite() || value.abs() > limit;
+        if let Some(index) = values.iter().position(unusable) {
             return Err(MetricError::NotFinite {
                 what: format!("row {}, column {}", index / width, index % width),
                 found: values[index],

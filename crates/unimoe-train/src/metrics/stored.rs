@@ -72,8 +72,8 @@ impl StoredFeatures {
     pub fn read(path: &Path) -> Result<Self, MetricError> {
         let ending = path.extension().unwrap_or_default().to_string_lossy();
         let named = match ending.to_lowercase().as_str() {
-            "safetensors" => from_tensors(path)?,
-            "jsonl" | "ndjson" | "json" => from_lines(path)?,
+            "safetensors" => from_tensors(path),
+            "jsonl" | "ndjson" | "json" => from_lines(path),
             other => {
                 return Err(MetricError::File {
                     path: path.to_path_buf(),
@@ -82,6 +82,7 @@ impl StoredFeatures {
                 });
             }
         };
+        let named = named.map_err(|error| within(path, error))?;
         check_unique(path, named.ids())?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -173,11 +174,46 @@ fn missing(path: &Path, clip: &EvalClip) -> MetricError {
     }
 }
 
+/// A file without entries.
 pub(super) fn nothing(path: &Path) -> MetricError {
+    within(path, no_clips())
+}
+
+fn no_clips() -> MetricError {
     MetricError::TooFew {
-        what: format!("clips in {}", path.display()),
+        what: "number of clips".into(),
         expected: 1,
         found: 0,
+    }
+}
+
+/// Says in which file rows are unusable.
+fn within(path: &Path, error: MetricError) -> MetricError {
+    let named = |what: String| format!("{}: {what}", path.display());
+    match error {
+        MetricError::NotFinite { what, found } => MetricError::NotFinite {
+            what: named(what),
+            found,
+        },
+        MetricError::Shape {
+            what,
+            expected,
+            found,
+        } => MetricError::Shape {
+            what: named(what),
+            expected,
+            found,
+        },
+        MetricError::TooFew {
+            what,
+            expected,
+            found,
+        } => MetricError::TooFew {
+            what: named(what),
+            expected,
+            found,
+        },
+        other => other,
     }
 }
 
@@ -220,7 +256,7 @@ fn from_lines(path: &Path) -> Result<NamedFeatures, MetricError> {
         Ok(())
     })?;
     if ids.is_empty() {
-        return Err(nothing(path));
+        return Err(no_clips());
     }
     NamedFeatures::new(ids, Features::new(width, values)?)
 }
@@ -251,7 +287,7 @@ fn from_tensors(path: &Path) -> Result<NamedFeatures, MetricError> {
             .map_err(|error| unusable(error.to_string()))
     };
     match names[..] {
-        [] => Err(nothing(path)),
+        [] => Err(no_clips()),
         [name] if view(name)?.shape().len() == 2 => {
             let view = view(name)?;
             let features = Features::new(view.shape()[1], floats(&view).map_err(unusable)?)?;
@@ -429,7 +465,7 @@ mod tests {
                 vec![0xff; 64],
                 "expected a safetensors file",
             ),
-            ("e.safetensors", tensors(&[], None), "clips in"),
+            ("e.safetensors", tensors(&[], None), "number of clips: 0"),
             (
                 "e.safetensors",
                 tensors(&[ints], None),
@@ -447,12 +483,12 @@ mod tests {
             ),
             (
                 "e.safetensors",
-                tensors(&[table.clone()], Some("[1]")),
+                tensors(std::slice::from_ref(&table), Some("[1]")),
                 "1 `ids` for 2 rows",
             ),
             (
                 "e.safetensors",
-                tensors(&[table.clone()], Some("{}")),
+                tensors(std::slice::from_ref(&table), Some("{}")),
                 "no JSON list",
             ),
             (
@@ -470,7 +506,7 @@ mod tests {
                 tensors(&[row("a", &[f32::NAN])], None),
                 "row 0, column 0: NaN",
             ),
-            ("e.jsonl", b"".to_vec(), "clips in"),
+            ("e.jsonl", b"".to_vec(), "number of clips: 0"),
             (
                 "e.jsonl",
                 b"{\"id\": 1, \"values\": []}".to_vec(),

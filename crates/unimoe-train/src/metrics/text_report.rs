@@ -64,8 +64,9 @@ impl TextReport {
             let (reference, hypothesis) = (&pair.reference, &pair.hypothesis);
             Ok(TextItem {
                 id: pair.id.clone(),
-                wer: word_error_rate(reference, hypothesis, normalization)?,
-                cer: character_error_rate(reference, hypothesis, normalization)?,
+                wer: word_error_rate(reference, hypothesis, normalization).map_err(of(pair))?,
+                cer: character_error_rate(reference, hypothesis, normalization)
+                    .map_err(of(pair))?,
             })
         };
         let clips: Vec<TextItem> = pairs.iter().map(item).collect::<Result<_, MetricError>>()?;
@@ -75,6 +76,22 @@ impl TextReport {
             cer: ErrorRate::pooled(clips.iter().map(|clip| &clip.cer)),
             clips,
         })
+    }
+}
+
+/// Says which pair is too long.
+fn of(pair: &TextPair) -> impl Fn(MetricError) -> MetricError {
+    |error| match error {
+        MetricError::TooMany {
+            what,
+            expected,
+            found,
+        } => MetricError::TooMany {
+            what: format!("`{}`, {what}", pair.id),
+            expected,
+            found,
+        },
+        other => other,
     }
 }
 
@@ -130,10 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_too_long_to_align_is_named() {
+        let pair = TextPair {
+            id: "novel".into(),
+            reference: "a".repeat(70_000),
+            hypothesis: "b".repeat(70_000),
+        };
+        let error = TextReport::of(&[pair], TextNormalization::none()).expect_err("too long");
+        assert!(
+            error.to_string().starts_with("`novel`, edit distance"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn files_without_pairs_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         for (text, words) in [
-            ("", "clips in"),
+            ("", "number of clips: 0"),
             ("\n\n", "expected at least 1"),
             (
                 r#"{"reference": "a"}"#,
