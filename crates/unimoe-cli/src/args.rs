@@ -1,5 +1,6 @@
 //! The command line: what a user may say.
 
+mod train;
 mod video;
 
 use std::path::PathBuf;
@@ -8,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use unimoe_model::DeviceChoice;
 
+pub use train::{
+    CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
+    TrainCommand,
+};
 pub use video::{Clip, VideoMusicArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 the work failed, 2 wrong arguments, 3 unusable input \
@@ -35,6 +40,9 @@ pub enum Command {
     /// Turn sound into codec codes and back
     #[command(subcommand)]
     Codec(CodecCommand),
+    /// Train a model: specialists, integration, warm-up, joint training
+    #[command(subcommand)]
+    Train(Box<TrainCommand>),
     /// Write a randomly initialised model folder in the released layout
     Init(InitArgs),
     /// Show what a model folder holds: configuration, parameters, memory
@@ -54,6 +62,7 @@ impl Command {
             Self::Music(args) => args.generation.json,
             Self::VideoMusic(args) => args.generation.json,
             Self::Codec(CodecCommand::Encode(args) | CodecCommand::Decode(args)) => args.json,
+            Self::Train(command) => command.wants_json(),
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Completions { .. } => false,
@@ -196,6 +205,12 @@ pub struct InitArgs {
     /// Size of the model
     #[arg(long, value_enum, value_name = "SIZE", default_value_t = Preset::Tiny)]
     pub preset: Preset,
+    /// Make the model dense, as specialists begin: one feed-forward block in each layer instead of experts
+    #[arg(long)]
+    pub dense: bool,
+    /// Take the codec from this folder (Hugging Face layout) instead of a random one
+    #[arg(long, value_name = "FOLDER")]
+    pub codec: Option<PathBuf>,
     /// Seed of the weights
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,

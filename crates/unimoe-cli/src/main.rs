@@ -16,6 +16,7 @@ mod mux;
 mod output;
 mod progress;
 mod report;
+mod training;
 mod video;
 
 fn main() -> ExitCode {

@@ -42,6 +42,18 @@ impl Preset {
         }
     }
 
+    /// The dense model of the same sizes, as specialists begin (UniMoE-Audio, section 4.2). Split in two, or in
+    /// quarters with the published sizes, its blocks have the width of the routed experts.
+    pub fn dense(self) -> UniMoeConfig {
+        let config = self.config();
+        let parts = match self {
+            Self::Tiny | Self::Small => 2,
+            Self::Released => 4,
+        };
+        let width = parts * config.moe.d_routed;
+        config.into_dense(width)
+    }
+
     /// The codec that goes with it: 12 codebooks of 1024 codes at 16 kHz.
     pub fn codec(self) -> DacConfig {
         let (encoder, latent, decoder) = match self {
@@ -56,27 +68,54 @@ impl Preset {
     }
 }
 
-/// Writes a randomly initialised model folder with a tokenizer, and a codec in `dac/`.
-///
-/// The folder must not exist yet, or be empty; its content appears whole or not at all. The vocabulary is
-/// byte-level. The same preset and seed give the same files.
+/// The codec of a new model folder.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NewCodec {
+    /// A random one.
+    Random(DacConfig),
+    /// A copy of the one in this folder or file.
+    From(PathBuf),
+}
+
+/// Writes a randomly initialised model folder with a tokenizer, and a random codec in `dac/`: [`init_folder`] for the
+/// sizes of a preset.
 ///
 /// # Errors
 ///
-/// A [`UniMoeError`] where `folder` holds something, or a file can't be written.
+/// As for [`init_folder`].
+pub fn init_model_folder(
+    preset: Preset,
+    seed: u64,
+    folder: &Path,
+    device: &Device,
+) -> Result<(), UniMoeError> {
+    let codec = NewCodec::Random(preset.codec());
+    init_folder(&preset.config(), &codec, seed, folder, device)
+}
+
+/// Writes a randomly initialised model folder with a tokenizer, and a codec in `dac/`.
+///
+/// The folder must not exist yet, or be empty; its content appears whole or not at all. The vocabulary is
+/// byte-level. The same sizes and seed give the same files.
+///
+/// # Errors
+///
+/// A [`UniMoeError`] where `folder` holds something, a codec can't be read, or a file can't be written.
 ///
 /// ```
-/// use unimoe_model::{Preset, UniMoeConfig, init_model_folder};
+/// use unimoe_model::{NewCodec, Preset, UniMoeConfig, init_folder};
 ///
 /// let parent = tempfile::tempdir()?;
 /// let folder = parent.path().join("model");
-/// init_model_folder(Preset::Tiny, 1, &folder, &burn::tensor::Device::flex())?;
+/// let codec = NewCodec::Random(Preset::Tiny.codec());
+/// init_folder(&Preset::Tiny.dense(), &codec, 1, &folder, &burn::tensor::Device::flex())?;
 /// let config = UniMoeConfig::load(&folder.join("config.json"))?;
-/// assert_eq!(config, UniMoeConfig::tiny());
+/// assert!(config.is_dense());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn init_model_folder(
-    preset: Preset,
+pub fn init_folder(
+    config: &UniMoeConfig,
+    codec: &NewCodec,
     seed: u64,
     folder: &Path,
     device: &Device,
@@ -103,10 +142,13 @@ pub fn init_model_folder(
         .prefix(".unimoe-init-")
         .tempdir_in(place)
         .map_err(io)?;
-    let config = preset.config();
-    write_weights(&config, seed, unfinished.path(), device)?;
+    let codec = match codec {
+        NewCodec::Random(sizes) => DacCodec::random(sizes, seed, device)?,
+        NewCodec::From(path) => DacCodec::load(path, device)?,
+    };
+    write_weights(config, seed, unfinished.path(), device)?;
     Tokenizer::write_byte_level(unfinished.path(), config.codec.placeholder)?;
-    DacCodec::random(&preset.codec(), seed, device)?.save(unfinished.path().join("dac"))?;
+    codec.save(unfinished.path().join("dac"))?;
     if is_there {
         move_content(unfinished.path(), folder).map_err(io)?;
     } else {

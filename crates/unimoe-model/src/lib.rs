@@ -50,7 +50,7 @@ pub use generate::{
 };
 pub use guidance::{ClassifierFreeGuidance, EosRule};
 pub use head::{CodecHead, CodecHeadConfig};
-pub use init::{Preset, init_model_folder};
+pub use init::{NewCodec, Preset, init_folder, init_model_folder};
 pub use input::ModelInput;
 pub use loss::{CodecLoss, IGNORED, codec_cross_entropy};
 pub use model::{DecodeState, LoadOptions, ModelOutput, UniMoe};

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use serde::Serialize;
-use unimoe_model::{DeviceChoice, init_model_folder};
+use unimoe_model::{DeviceChoice, NewCodec, init_folder};
 
 use crate::{
     args::{InitArgs, Preset},
@@ -20,6 +20,7 @@ pub fn run(args: &InitArgs) -> Result<(), CliError> {
     struct Report<'a> {
         path: &'a std::path::Path,
         preset: String,
+        dense: bool,
         seed: u64,
     }
     let (preset, name) = match args.preset {
@@ -28,18 +29,28 @@ pub fn run(args: &InitArgs) -> Result<(), CliError> {
         Preset::Released => (unimoe_model::Preset::Released, "released"),
     };
     let device: Device = DeviceChoice::Auto.resolve()?;
-    init_model_folder(preset, args.seed, &args.out, &device)
+    let config = match args.dense {
+        true => preset.dense(),
+        false => preset.config(),
+    };
+    let codec = match &args.codec {
+        Some(path) => NewCodec::From(path.clone()),
+        None => NewCodec::Random(preset.codec()),
+    };
+    init_folder(&config, &codec, args.seed, &args.out, &device)
         .map_err(CliError::output(&args.out))?;
     if args.json {
         return report::json(&Report {
             path: &args.out,
             preset: name.to_owned(),
+            dense: args.dense,
             seed: args.seed,
         });
     }
     report::print(&format!(
-        "{}: preset {name}, seed {}\n",
+        "{}: preset {name}{}, seed {}\n",
         args.out.display(),
+        if args.dense { ", dense" } else { "" },
         args.seed
     ))
 }

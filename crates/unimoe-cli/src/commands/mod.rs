@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod music;
 mod speech;
+mod train;
 mod video_music;
 
 use crate::{
@@ -27,6 +28,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::VideoMusic(args) => video_music::run(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
+        Command::Train(command) => train::run(command),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => completions::run(*shell),

@@ -47,7 +47,9 @@ pub fn run(command: &TrainCommand) -> Result<(), CliError> {
         TrainCommand::Integrate(args) => integrate(args),
         TrainCommand::Warmup(args) => stage(args, |config| Box::new(Warmup { config })),
         TrainCommand::Joint(args) => stage(args, |config| Box::new(JointTraining { config })),
-        TrainCommand::BaselineDense(args) => stage(args, |config| Box::new(DenseBaseline { config })),
+        TrainCommand::BaselineDense(args) => {
+            stage(args, |config| Box::new(DenseBaseline { config }))
+        }
         TrainCommand::BaselineMoe(args) => stage(args, |config| Box::new(MoeBaseline { config })),
         TrainCommand::Settings { of } => settings(*of),
     }
@@ -111,7 +113,13 @@ fn integrate(args: &IntegrateArgs) -> Result<(), CliError> {
     integration
         .run(&args.specialists, args.vision_from, &args.output, &device)
         .map_err(failure("integrate the specialists"))?;
-    tell(args.json, "integration", RunEnd::Finished, &args.output, &args.output)
+    tell(
+        args.json,
+        "integration",
+        RunEnd::Finished,
+        &args.output,
+        &args.output,
+    )
 }
 
 fn settings(of: SettingsOf) -> Result<(), CliError> {
@@ -128,7 +136,7 @@ fn turn(config: &mut StageConfig, common: &CommonArgs, knobs: &KnobArgs) {
     run.steps = knobs.steps.unwrap_or(run.steps);
     run.seed = common.seed.unwrap_or(run.seed);
     if let Some(batch_size) = knobs.batch_size {
-        run.order.batch_size = batch_size as usize;
+        run.batch_size = batch_size as usize;
     }
     if common.save_every.is_some() {
         run.checkpoints.every_steps = common.save_every;
