@@ -1,5 +1,6 @@
 //! The command line: what a user may say.
 
+mod eval;
 mod train;
 mod video;
 
@@ -9,6 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use unimoe_model::DeviceChoice;
 
+pub use eval::{
+    EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
+    EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
+};
 pub use train::{
     CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
     TrainCommand,
@@ -43,6 +48,9 @@ pub enum Command {
     /// Train a model: specialists, integration, warm-up, joint training
     #[command(subcommand)]
     Train(Box<TrainCommand>),
+    /// Measure what was generated: texts, sounds, embeddings, class logits
+    #[command(subcommand)]
+    Eval(EvalCommand),
     /// Write a randomly initialised model folder in the released layout
     Init(InitArgs),
     /// Show what a model folder holds: configuration, parameters, memory
@@ -63,6 +71,7 @@ impl Command {
             Self::VideoMusic(args) => args.generation.json,
             Self::Codec(CodecCommand::Encode(args) | CodecCommand::Decode(args)) => args.json,
             Self::Train(command) => command.wants_json(),
+            Self::Eval(command) => command.output().json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Completions { .. } => false,

@@ -2,6 +2,7 @@
 
 mod codec;
 mod completions;
+mod eval;
 mod generation;
 mod init;
 mod inspect;
@@ -29,6 +30,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
         Command::Train(command) => train::run(command),
+        Command::Eval(command) => eval::run(command, &Interrupt::listen()?),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => completions::run(*shell),
