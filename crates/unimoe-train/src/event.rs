@@ -3,14 +3,20 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod number;
+
+use number::{named, number, row, table};
+
 /// Something that happened in a run.
+///
+/// JSON has no NaN and no infinity: they are written as `null`, which is read as NaN.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -55,22 +61,30 @@ pub enum Event {
         /// Passes over the data, begun ones included.
         epoch: u64,
         /// The objective, auxiliary terms included.
+        #[serde(deserialize_with = "number")]
         loss: f64,
         /// Cross entropy summed over the channels, for each domain in the batch.
+        #[serde(deserialize_with = "named")]
         domains: BTreeMap<String, f64>,
         /// Cross entropy of each channel.
+        #[serde(deserialize_with = "row")]
         channels: Vec<f64>,
         /// Further terms of the objective, unweighted, such as `balance` and `z`.
+        #[serde(deserialize_with = "named")]
         terms: BTreeMap<String, f64>,
         /// Norm of all gradients before clipping.
+        #[serde(deserialize_with = "number")]
         gradient_norm: f64,
         /// Learning rate of the step.
+        #[serde(deserialize_with = "number")]
         learning_rate: f64,
         /// Real tokens in the batch (samples of sound for the codec).
         tokens: u64,
         /// Seconds for the whole step.
+        #[serde(deserialize_with = "number")]
         seconds: f64,
         /// Seconds of them spent waiting for data.
+        #[serde(deserialize_with = "number")]
         waited: f64,
     },
     /// The model was measured on data that it doesn't train on.
@@ -78,8 +92,10 @@ pub enum Event {
         /// Steps done before.
         step: u64,
         /// Mean loss over the domains.
+        #[serde(deserialize_with = "number")]
         loss: f64,
         /// Cross entropy summed over the channels, for each domain.
+        #[serde(deserialize_with = "named")]
         domains: BTreeMap<String, f64>,
         /// Routing of each domain's tokens.
         routing: BTreeMap<String, RoutingSummary>,
@@ -91,6 +107,7 @@ pub enum Event {
         /// The domains, in the order of `cosines`.
         domains: Vec<String>,
         /// Cosine of the gradients of each pair of domains.
+        #[serde(deserialize_with = "table")]
         cosines: Vec<Vec<f64>>,
     },
     /// A checkpoint was written.
@@ -124,12 +141,15 @@ pub struct RoutingSummary {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerLoad {
     /// Share of the tokens that visit each expert of the pool (routed, then null), `[E]`.
+    #[serde(deserialize_with = "row")]
     pub load: Vec<f64>,
     /// Number of routed experts among them.
     pub routed: usize,
     /// Share of the tokens that take 0, 1, 2, ... experts of the pool.
+    #[serde(deserialize_with = "row")]
     pub experts_per_token: Vec<f64>,
     /// Mean entropy of the router's probabilities over the pool, in nats.
+    #[serde(deserialize_with = "number")]
     pub entropy: f64,
 }
 
@@ -214,21 +234,24 @@ impl JsonLines {
             path: path.to_path_buf(),
             source,
         };
-        let mut kept = Vec::new();
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".unfinished");
+        let mut kept = BufWriter::new(File::create(&beside).map_err(io)?);
         if done > 0 && path.exists() {
-            for line in BufReader::new(File::open(path).map_err(io)?).lines() {
-                let line = line.map_err(io)?;
-                match serde_json::from_str::<Event>(&line) {
+            // As bytes: a line may be cut off in the middle of a character.
+            for line in BufReader::new(File::open(path).map_err(io)?).split(b'\n') {
+                let mut line = line.map_err(io)?;
+                match serde_json::from_slice::<Event>(&line) {
                     Ok(event) if event.step() <= done => {
-                        kept.extend([line.as_bytes(), b"\n"].concat())
+                        line.push(b'\n');
+                        kept.write_all(&line).map_err(io)?;
                     }
                     _ => {}
                 }
             }
         }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".unfinished");
-        std::fs::write(&beside, &kept).map_err(io)?;
+        let kept = kept.into_inner().map_err(|error| io(error.into_error()))?;
+        kept.sync_all().map_err(io)?;
         std::fs::rename(&beside, path).map_err(io)?;
         let file = OpenOptions::new().append(true).open(path).map_err(io)?;
         Ok(Self {
@@ -244,15 +267,16 @@ impl JsonLines {
     /// An [`EventError`] where the file can't be read or a line is no event; a last line without its end
     /// is left out.
     pub fn read(path: &Path) -> Result<Vec<Event>, EventError> {
-        let text = std::fs::read_to_string(path).map_err(|source| EventError::Io {
+        let text = std::fs::read(path).map_err(|source| EventError::Io {
             path: path.to_path_buf(),
             source,
         })?;
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = whole.lines().enumerate();
+        let end = text.iter().rposition(|&byte| byte == b'\n');
+        let whole = end.map_or(&[][..], |end| &text[..=end]);
+        let lines = whole.split_inclusive(|&byte| byte == b'\n').enumerate();
         lines
             .map(|(index, line)| {
-                serde_json::from_str(line).map_err(|source| EventError::Line {
+                serde_json::from_slice(line).map_err(|source| EventError::Line {
                     path: path.to_path_buf(),
                     line: index + 1,
                     source,
@@ -271,5 +295,155 @@ impl Observer for JsonLines {
         let mut line = serde_json::to_vec(event).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: u64, loss: f64) -> Event {
+        Event::Step {
+            step,
+            epoch: 1,
+            loss,
+            domains: BTreeMap::from([("música".to_string(), loss)]),
+            channels: vec![loss, 1.0],
+            terms: BTreeMap::new(),
+            gradient_norm: 1.0,
+            learning_rate: 1e-4,
+            tokens: 7,
+            seconds: 0.5,
+            waited: 0.0,
+        }
+    }
+
+    fn end(step: u64) -> Event {
+        Event::End {
+            step,
+            reason: "stopped".to_string(),
+            message: String::new(),
+        }
+    }
+
+    fn note(path: &Path, done: u64, events: &[Event]) {
+        let mut log = JsonLines::open(path, done).expect("a log");
+        for event in events {
+            log.notice(event).expect("noted");
+        }
+    }
+
+    #[test]
+    fn events_are_read_as_they_were_noted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(JsonLines::FILE_NAME);
+        let routing = RoutingSummary {
+            layers: vec![LayerLoad {
+                load: vec![0.5, 0.25],
+                routed: 1,
+                experts_per_token: vec![0.25, 0.75],
+                entropy: 0.1,
+            }],
+        };
+        let events = [
+            Event::Begin {
+                stage: "joint".to_string(),
+                steps: 10,
+                done: 0,
+                parameters: 5,
+                trained: 3,
+                seed: 1,
+            },
+            step(1, 2.5),
+            Event::Validation {
+                step: 1,
+                loss: 2.0,
+                domains: BTreeMap::from([("a".to_string(), 2.0)]),
+                routing: BTreeMap::from([("a".to_string(), routing)]),
+            },
+            Event::GradientConflict {
+                step: 1,
+                domains: vec!["a".to_string(), "b".to_string()],
+                cosines: vec![vec![1.0, -0.5], vec![-0.5, 1.0]],
+            },
+            Event::Checkpoint {
+                step: 1,
+                path: PathBuf::from("step-1"),
+                best: true,
+            },
+            end(1),
+        ];
+        note(&path, 0, &events);
+        assert_eq!(JsonLines::read(&path).expect("events"), events);
+    }
+
+    #[test]
+    fn a_resumed_log_equals_an_uninterrupted_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [whole, resumed] = ["whole", "resumed"].map(|name| folder.path().join(name));
+        note(&whole, 0, &[step(1, 3.0), step(2, 2.0), step(3, 1.0)]);
+        // Steps 2 and 3 were noted, but the last checkpoint is of step 1.
+        note(
+            &resumed,
+            0,
+            &[step(1, 3.0), step(2, 7.0), step(3, 7.0), end(3)],
+        );
+        note(&resumed, 1, &[step(2, 2.0), step(3, 1.0)]);
+        let read = |path: &Path| std::fs::read(path).expect("a log");
+        assert_eq!(read(&resumed), read(&whole));
+        note(&resumed, 0, &[step(1, 3.0)]);
+        assert_eq!(JsonLines::read(&resumed).expect("events"), [step(1, 3.0)]);
+    }
+
+    #[test]
+    fn a_last_line_that_was_cut_off_anywhere_is_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        note(&path, 0, &[step(1, 3.0), step(2, 2.0)]);
+        let text = std::fs::read(&path).expect("a log");
+        let first = text.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
+        for end in first..text.len() {
+            std::fs::write(&path, &text[..end]).expect("written");
+            assert_eq!(JsonLines::read(&path).expect("events"), [step(1, 3.0)]);
+            note(&path, 5, &[step(3, 1.0)]);
+            let events = JsonLines::read(&path).expect("events");
+            assert_eq!(events.last(), Some(&step(3, 1.0)));
+            // Without its end the second line may be whole all the same.
+            assert!(events.len() == 2 || end == text.len() - 1, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_read_as_nan() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        note(&path, 0, &[step(1, f64::NAN), step(2, f64::INFINITY)]);
+        for event in JsonLines::read(&path).expect("events") {
+            let Event::Step {
+                loss,
+                domains,
+                channels,
+                ..
+            } = event
+            else {
+                panic!("not a step");
+            };
+            assert!(loss.is_nan() && domains["música"].is_nan() && channels[0].is_nan());
+        }
+    }
+
+    #[test]
+    fn a_line_in_the_middle_that_is_no_event_is_told_by_its_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        note(&path, 0, &[step(1, 3.0)]);
+        let good = std::fs::read_to_string(&path).expect("a log");
+        for bad in ["{}", "", "{\"event\":\"dance\"}", "[1"] {
+            std::fs::write(&path, format!("{good}{bad}\n{good}")).expect("written");
+            let error = JsonLines::read(&path).expect_err(bad).to_string();
+            assert!(error.contains("line 2"), "{error}");
+        }
+        std::fs::write(&path, b"\xff\xfe\n").expect("written");
+        JsonLines::read(&path).expect_err("no text");
     }
 }

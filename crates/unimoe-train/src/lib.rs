@@ -53,8 +53,8 @@ pub use optim::{
     autodiff_device,
 };
 pub use report::{
-    DomainRouting, GradientConflict, ReportError, Run, dead_experts, gradient_conflict,
-    mutual_information, shared_parameters,
+    DomainRouting, GradientConflict, ReportError, RunLog, dead_experts, gradient_conflict,
+    mutual_information, render_report, shared_parameters, write_report,
 };
 pub use spectral::{
     MelSpectrogram, MelSpectrogramConfig, MultiScaleMelLoss, MultiScaleMelLossConfig,

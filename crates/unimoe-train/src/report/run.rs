@@ -7,14 +7,14 @@ use crate::event::{Event, JsonLines};
 
 /// What happened in one run of a stage.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
+pub struct RunLog {
     /// What it is called in the report.
     pub name: String,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
 
-impl Run {
+impl RunLog {
     /// Reads the log of the run in `folder` ([`JsonLines::FILE_NAME`]); its name is that of its stage.
     ///
     /// # Errors
