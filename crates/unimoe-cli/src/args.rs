@@ -1,6 +1,7 @@
 //! The command line: what a user may say.
 
 mod eval;
+mod report;
 mod train;
 mod video;
 
@@ -14,6 +15,7 @@ pub use eval::{
     EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
 };
+pub use report::ReportArgs;
 pub use train::{
     CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
     TrainCommand,
@@ -48,6 +50,8 @@ pub enum Command {
     /// Train a model: specialists, integration, warm-up, joint training
     #[command(subcommand)]
     Train(Box<TrainCommand>),
+    /// Draw a page with the plots of training runs
+    Report(ReportArgs),
     /// Measure what was generated: texts, sounds, embeddings, class logits
     #[command(subcommand)]
     Eval(EvalCommand),
@@ -71,6 +75,7 @@ impl Command {
             Self::VideoMusic(args) => args.generation.json,
             Self::Codec(CodecCommand::Encode(args) | CodecCommand::Decode(args)) => args.json,
             Self::Train(command) => command.wants_json(),
+            Self::Report(args) => args.json,
             Self::Eval(command) => command.output().json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,

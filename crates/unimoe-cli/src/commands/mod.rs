@@ -7,6 +7,7 @@ mod generation;
 mod init;
 mod inspect;
 mod music;
+mod report;
 mod speech;
 mod train;
 mod video_music;
@@ -30,6 +31,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
         Command::Train(command) => train::run(command),
+        Command::Report(args) => report::run(args),
         Command::Eval(command) => eval::run(command, &Interrupt::listen()?),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),

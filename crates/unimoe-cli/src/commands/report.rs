@@ -1,0 +1,40 @@
+//! `unimoe report`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use unimoe_train::{ReportError, RunLog, write_report};
+
+use crate::{args::ReportArgs, error::CliError, report};
+
+/// Draws the report of training runs.
+///
+/// # Errors
+///
+/// [`CliError::Input`] where a folder holds no run or its log can't be read, [`CliError::Output`] where the report
+/// can't be written.
+pub fn run(args: &ReportArgs) -> Result<(), CliError> {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        path: &'a Path,
+        runs: Vec<&'a str>,
+    }
+    let mut runs = Vec::new();
+    for folder in &args.runs {
+        let what = format!("the run {}", folder.display());
+        runs.extend(RunLog::read_all(folder).map_err(CliError::input(what))?);
+    }
+    write_report(&args.output, &args.title, &runs).map_err(|error| match error {
+        ReportError::Io { source, .. } => CliError::output(&args.output)(source),
+        error => CliError::work("draw the report")(error),
+    })?;
+    if args.json {
+        return report::json(&Report {
+            path: &args.output,
+            runs: runs.iter().map(|run| run.name.as_str()).collect(),
+        });
+    }
+    let count = runs.len();
+    let runs = if count == 1 { "run" } else { "runs" };
+    report::print(&format!("{}: {count} {runs}\n", args.output.display()))
+}
