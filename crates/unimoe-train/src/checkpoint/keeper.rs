@@ -317,3 +317,120 @@ fn remove(folder: &Path) -> Result<(), CheckpointError> {
         other => other.map_err(io_error(folder)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+
+    use burn::tensor::TensorData;
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::disk::Output;
+
+    /// A disk that takes no more.
+    struct Full {
+        file: File,
+        at_sync: bool,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.at_sync {
+                return self.file.write(bytes);
+            }
+            Err(ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    impl Seek for Full {
+        fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+            self.file.seek(place)
+        }
+    }
+
+    impl Output for Full {
+        fn sync(&self) -> io::Result<()> {
+            Err(ErrorKind::StorageFull.into())
+        }
+    }
+
+    fn full(path: &Path, at_sync: bool) -> io::Result<Box<dyn Output>> {
+        let file = File::create_new(path)?;
+        Ok(Box::new(Full { file, at_sync }))
+    }
+
+    /// Disks that fill up at some place of a checkpoint.
+    const DISKS: [Create; 4] = [
+        |path| full(path, false),
+        |path| full(path, true),
+        |path| match path.extension() {
+            Some(json) if json == "json" => full(path, false),
+            _ => disk::create(path),
+        },
+        |path| match path.file_name() {
+            Some(name) if name == "checkpoint.json" => full(path, true),
+            _ => disk::create(path),
+        },
+    ];
+
+    fn full_disk_leaves_the_last_checkpoint(create: Create) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let policy = CheckpointPolicy::default();
+            Checkpoints::open(folder.path(), policy, &json!({})).expect("checkpoints")
+        };
+        let save = |checkpoints: &mut Checkpoints, step| {
+            checkpoints.save(step, None, |writer| {
+                let values = vec![step as f32; 3 << 20];
+                writer.tensor("values", TensorData::new(values, [3 << 20]))?;
+                Ok(())
+            })
+        };
+        let mut checkpoints = open();
+        save(&mut checkpoints, 1).expect("room");
+        checkpoints.create = create;
+        let error = save(&mut checkpoints, 2).expect_err("no room");
+        match &error {
+            TrainError::Checkpoint(CheckpointError::Io { source, .. }) => {
+                assert_eq!(source.kind(), ErrorKind::StorageFull, "{error}");
+            }
+            _ => panic!("{error}"),
+        }
+        let entries = fs::read_dir(folder.path()).expect("a folder");
+        let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".lock", "step-00000001"]);
+        // Once there is room again it goes on.
+        checkpoints.create = disk::create;
+        save(&mut checkpoints, 2).expect("room");
+        drop(checkpoints);
+        let latest = open().latest().expect("whole").expect("one");
+        let values = latest.tensor("values").expect("values");
+        assert_eq!(
+            (latest.step(), values.iter::<f32>().sum()),
+            (2, (6 << 20) as f32)
+        );
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_last_checkpoint_and_nothing_else() {
+        DISKS
+            .into_iter()
+            .for_each(full_disk_leaves_the_last_checkpoint);
+    }
+
+    /// The system's own full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_systems_full_device_leaves_the_last_checkpoint_and_nothing_else() {
+        full_disk_leaves_the_last_checkpoint(|_| {
+            let file = File::options().write(true).open("/dev/full")?;
+            Ok(Box::new(file))
+        });
+    }
+}

@@ -4,8 +4,9 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
+use moe_router::LinearAnnealing;
 use serde_json::Value;
-use testkit::{Case, Tolerance, cases, devices};
+use testkit::{Case, Tolerance, cases, devices, golden_root};
 use unimoe_train::{Optimized, OptimizerConfig, Schedule};
 
 /// float32 sums over tens of steps; the reference computes its factors in float64, Burn's AdamW in float32.
@@ -180,4 +181,31 @@ fn trajectories_equal_the_references() {
             }
         }
     }
+}
+
+#[test]
+fn the_weight_of_the_balance_loss_anneals_as_the_references() {
+    let path = golden_root(env!("CARGO_MANIFEST_DIR")).join("optim/aux_weight_anneal.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let runs = file
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|run| run.is_object());
+    let mut rows = 0;
+    for run in runs {
+        let number = |key: &str| run[key].as_f64().unwrap();
+        let steps = run["decay_steps"].as_u64().unwrap() as usize;
+        let anneal =
+            LinearAnnealing::new(number("l_aux_weight"), number("min_l_aux_weight"), steps);
+        for row in run["rows"].as_array().unwrap() {
+            let step = row["step"].as_u64().unwrap() as usize;
+            let expected = row["weight"].as_f64().unwrap();
+            // The same sum in another order, in float64.
+            assert!((anneal.at(step) - expected).abs() < 1e-14, "step {step}");
+            rows += 1;
+        }
+    }
+    assert!(rows > 0);
 }
