@@ -331,9 +331,33 @@ fn checkpointed_gradients_equal_kept_ones() {
         let device = autodiff_device(&Device::flex(), checkpointing);
         let mut optimized = Optimized::new(net(&device), &config(), 100).unwrap();
         let losses = train(&mut optimized, 5);
+        // Values that a step made are still where the model was.
+        assert_eq!(optimized.model().first.weight.val().device(), device);
+        assert_ne!(device, autodiff_device(&Device::flex(), !checkpointing));
         (losses, values(&optimized.trained()))
     };
     assert_eq!(trained(true), trained(false));
+}
+
+/// A sum of a million squares in float32 must not drift.
+#[test]
+fn the_norm_of_a_large_gradient_is_exact_to_the_fifth_digit() {
+    let device = Device::flex();
+    let layer = LinearConfig::new(1500, 1000).with_bias(false).init(&device);
+    let mut optimized = Optimized::new(layer, &config(), 1).unwrap();
+    let gradient: Vec<f32> = (0..1_500_000)
+        .map(|n| ((n % 1013) as f32 * 0.37).sin())
+        .collect();
+    let expected = gradient
+        .iter()
+        .map(|&g| f64::from(g).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    let gradient = TensorData::new(gradient, [1500, 1000]);
+    let loss = (optimized.model().weight.val() * Tensor::<2>::from_data(gradient, &device)).sum();
+    optimized.backward(loss, 1.0);
+    let found = optimized.step().unwrap().gradient_norm;
+    assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use burn::{
 use serde_json::json;
 use unimoe_train::{
     CheckpointError, CheckpointPolicy, Checkpoints, LoraConfig, OptimError, Optimized,
-    OptimizerConfig, Precision, Schedule, StateReader, TrainError,
+    OptimizerConfig, Precision, Schedule, StateReader,
 };
 
 #[derive(Module, Debug)]
@@ -89,7 +89,8 @@ fn save(optimized: &Optimized<Net>, folder: &Path) -> StateReader {
     let policy = CheckpointPolicy::default();
     let mut checkpoints = Checkpoints::open(folder, policy, &json!({})).unwrap();
     let saved = checkpoints.save(optimized.steps(), None, |writer| {
-        optimized.save(writer, "model").map_err(TrainError::from)
+        optimized.save(writer, "model")?;
+        Ok(())
     });
     saved.unwrap();
     checkpoints.latest().unwrap().unwrap()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use burn::tensor::TensorData;
-use model_files::Shards;
+use model_files::{Shards, StoredTensor};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -104,28 +104,29 @@ impl StateReader {
         self.validation
     }
 
+    /// The shape of the tensor called `name`, without reading it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Missing`] where there is none.
+    pub fn shape(&self, name: &str) -> Result<&[usize], CheckpointError> {
+        self.find(name).map(|(_, stored)| stored.shape.as_slice())
+    }
+
     /// The tensor called `name`.
     ///
     /// # Errors
     ///
     /// A [`CheckpointError`] where there is none or it can't be read.
     pub fn tensor(&self, name: &str) -> Result<TensorData, CheckpointError> {
-        for file in &self.files {
-            let Some(stored) = file.tensors().get(name) else {
-                continue;
-            };
-            let dtype = element_type(stored.dtype).ok_or_else(|| CheckpointError::Type {
-                name: name.to_string(),
-                found: format!("{:?}", stored.dtype),
-            })?;
-            let bytes = file.read(stored)?;
-            return Ok(TensorData::from_bytes_vec(
-                bytes,
-                stored.shape.as_slice(),
-                dtype,
-            ));
-        }
-        Err(self.missing(name))
+        let (file, stored) = self.find(name)?;
+        let dtype = element_type(stored.dtype).ok_or_else(|| CheckpointError::Type {
+            name: name.to_string(),
+            found: format!("{:?}", stored.dtype),
+        })?;
+        let bytes = file.read(stored)?;
+        let shape = stored.shape.as_slice();
+        Ok(TensorData::from_bytes_vec(bytes, shape, dtype))
     }
 
     /// The value called `name`.
@@ -139,6 +140,14 @@ impl StateReader {
             name: name.to_string(),
             source,
         })
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shards, &StoredTensor), CheckpointError> {
+        let mut found = self.files.iter().filter_map(|file| {
+            let stored = file.tensors().get(name)?;
+            Some((file, stored))
+        });
+        found.next().ok_or_else(|| self.missing(name))
     }
 
     fn missing(&self, name: &str) -> CheckpointError {

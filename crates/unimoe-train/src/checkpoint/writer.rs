@@ -200,6 +200,9 @@ impl TensorFile {
         let metadata = Metadata::new(None, self.infos).map_err(io::Error::other)?;
         let mut header = (HEADER as u64).to_le_bytes().to_vec();
         serde_json::to_writer(&mut header, &metadata)?;
+        if header.len() > 8 + HEADER {
+            return Err(io::Error::other("names too long for the header"));
+        }
         header.resize(8 + HEADER, b' ');
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&header)?;

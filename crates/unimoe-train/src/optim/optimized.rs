@@ -163,6 +163,7 @@ impl<M: Module> Optimized<M> {
             factors: Vec::new(),
             frozen: OnceLock::new(),
         };
+        optimized.place_frozen();
         optimized.refresh();
         Ok(optimized)
     }
@@ -332,19 +333,29 @@ impl<M: Module> Optimized<M> {
         Ok(sum.sqrt())
     }
 
-    /// Puts the values into the module.
-    pub(super) fn refresh(&mut self) {
+    /// Puts what is not trained into the module, once.
+    fn place_frozen(&mut self) {
         let dtype = self.config.precision.dtype();
-        let place = |values: &Tensor<1>| on(&self.device, values.clone().cast(dtype));
-        let first = self.steps == 0;
         self.module = walk::replace(self.module.clone(), &self.shapes, |index| {
             match &self.sources[index] {
-                Source::Variable(number) => Value::Leaf(place(&self.variables[*number].value)),
-                // It never changes.
-                Source::Frozen(_) | Source::Adapted(..) if !first => Value::Same,
+                Source::Variable(_) => Value::Same,
                 Source::Frozen(values) | Source::Adapted(values, _) => {
-                    Value::Constant(place(values))
+                    Value::Constant(on(&self.device, values.clone().cast(dtype)))
                 }
+            }
+        });
+    }
+
+    /// Puts the trained values into the module.
+    pub(super) fn refresh(&mut self) {
+        let dtype = self.config.precision.dtype();
+        self.module = walk::replace(self.module.clone(), &self.shapes, |index| {
+            match &self.sources[index] {
+                Source::Variable(number) => {
+                    let value = self.variables[*number].value.clone();
+                    Value::Leaf(on(&self.device, value.cast(dtype)))
+                }
+                Source::Frozen(_) | Source::Adapted(..) => Value::Same,
             }
         });
         let adapters = self.sources.iter().filter_map(|source| match source {

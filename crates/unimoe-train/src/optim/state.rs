@@ -1,6 +1,6 @@
 //! What optimisation goes on from, to and from a checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{
     module::Module,
@@ -36,16 +36,16 @@ impl<M: Module> Optimized<M> {
         let mut put = |kind: &str, variable: &Variable, tensor: &Tensor<1>| {
             let (bytes, _, dtype) = tensor.clone().into_data().into_parts();
             let data = TensorData::from_bytes(bytes, variable.shape.as_slice(), dtype);
-            writer.tensor(&format!("{prefix}.{kind}.{}", variable.name), data)
+            writer.tensor(&name(prefix, kind, variable), data)
         };
         for variable in &self.variables {
-            put("value", variable, &variable.value)?;
+            put(VALUE, variable, &variable.value)?;
             if let Some(moments) = &variable.moments {
-                put("first_moment", variable, &moments.first)?;
-                put("second_moment", variable, &moments.second)?;
+                put(FIRST, variable, &moments.first)?;
+                put(SECOND, variable, &moments.second)?;
             }
             if let Some(average) = &variable.average {
-                put("average", variable, average)?;
+                put(AVERAGE, variable, average)?;
             }
         }
         let times = self.variables.iter().map(|variable| {
@@ -61,55 +61,63 @@ impl<M: Module> Optimized<M> {
         Ok(())
     }
 
-    /// Takes up what [`save`](Self::save) wrote. On an error everything is as before.
+    /// Takes up what [`save`](Self::save) wrote. Where it doesn't fit everything stays as it was.
     ///
     /// # Errors
     ///
     /// An [`OptimError`] that names the first parameter which is missing, superfluous or of another shape in the
-    /// checkpoint, or tells that what is not trained has changed.
+    /// checkpoint, or tells that what is not trained has changed; [`OptimError::Checkpoint`] where it can't be
+    /// read, which may leave a part of it here.
     pub fn load(&mut self, reader: &StateReader, prefix: &str) -> Result<(), OptimError> {
-        let mut progress: Progress = reader.value(&format!("{prefix}.progress"))?;
-        let mut loaded = Vec::with_capacity(self.variables.len());
+        let progress: Progress = reader.value(&format!("{prefix}.progress"))?;
+        self.check(&progress, reader, prefix)?;
+        for variable in &mut self.variables {
+            let time = progress.times.get(&variable.name).copied();
+            variable.load(time.unwrap_or(0), reader, prefix)?;
+        }
+        self.steps = progress.steps;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Whether the checkpoint is of this model with this choice of what is trained.
+    fn check(
+        &self,
+        progress: &Progress,
+        reader: &StateReader,
+        prefix: &str,
+    ) -> Result<(), OptimError> {
+        let mut others: BTreeSet<&String> = progress.times.keys().collect();
         for variable in &self.variables {
-            let time = progress.times.remove(&variable.name);
-            let time = time.ok_or_else(|| OptimError::StateMissing {
-                parameter: variable.name.clone(),
-            })?;
-            let take = |kind: &str| -> Result<Tensor<1>, OptimError> {
-                let data = reader.tensor(&format!("{prefix}.{kind}.{}", variable.name))?;
-                let (bytes, shape, dtype) = data.into_parts();
-                if shape.to_vec() != variable.shape {
+            if !others.remove(&variable.name) {
+                return Err(OptimError::StateMissing {
+                    parameter: variable.name.clone(),
+                });
+            }
+            let has_moments = progress.times[&variable.name] > 0;
+            for (kind, is_there) in [
+                (VALUE, true),
+                (FIRST, has_moments),
+                (SECOND, has_moments),
+                (AVERAGE, variable.average.is_some()),
+            ] {
+                if !is_there {
+                    continue;
+                }
+                let found = reader.shape(&name(prefix, kind, variable))?;
+                if found != variable.shape {
                     return Err(OptimError::StateShape {
                         parameter: variable.name.clone(),
                         expected: variable.shape.clone(),
-                        found: shape.to_vec(),
+                        found: found.to_vec(),
                     });
                 }
-                let elements = variable.shape.iter().product::<usize>();
-                let data = TensorData::from_bytes(bytes, [elements], dtype);
-                let device = variable.value.device();
-                Ok(Tensor::from_data(data, (&device, DType::F32)))
-            };
-            let moments = match time {
-                0 => None,
-                time => Some(Moments {
-                    time,
-                    first: take("first_moment")?,
-                    second: take("second_moment")?,
-                }),
-            };
-            let average = variable.average.as_ref().map(|_| take("average"));
-            loaded.push(Variable {
-                name: variable.name.clone(),
-                shape: variable.shape.clone(),
-                value: take("value")?,
-                moments,
-                average: average.transpose()?,
-                gradient: None,
-            });
+            }
         }
-        if let Some((parameter, _)) = progress.times.pop_first() {
-            return Err(OptimError::StateExtra { parameter });
+        if let Some(parameter) = others.pop_first() {
+            return Err(OptimError::StateExtra {
+                parameter: parameter.clone(),
+            });
         }
         let found = self.frozen_checksum();
         if progress.frozen != found {
@@ -118,9 +126,40 @@ impl<M: Module> Optimized<M> {
                 found,
             });
         }
-        self.variables = loaded;
-        self.steps = progress.steps;
-        self.refresh();
+        Ok(())
+    }
+}
+
+const VALUE: &str = "value";
+const FIRST: &str = "first_moment";
+const SECOND: &str = "second_moment";
+const AVERAGE: &str = "average";
+
+fn name(prefix: &str, kind: &str, variable: &Variable) -> String {
+    format!("{prefix}.{kind}.{}", variable.name)
+}
+
+impl Variable {
+    fn load(&mut self, time: u64, reader: &StateReader, prefix: &str) -> Result<(), OptimError> {
+        let device = self.value.device();
+        let take = |kind: &str| -> Result<Tensor<1>, OptimError> {
+            let data = reader.tensor(&name(prefix, kind, self))?;
+            let (bytes, shape, dtype) = data.into_parts();
+            let data = TensorData::from_bytes(bytes, [shape.num_elements()], dtype);
+            Ok(Tensor::from_data(data, (&device, DType::F32)))
+        };
+        let value = take(VALUE)?;
+        let moments = match time {
+            0 => None,
+            time => Some(Moments {
+                time,
+                first: take(FIRST)?,
+                second: take(SECOND)?,
+            }),
+        };
+        let average = self.average.is_some().then(|| take(AVERAGE)).transpose()?;
+        (self.value, self.moments, self.average) = (value, moments, average);
+        self.gradient = None;
         Ok(())
     }
 }
