@@ -105,12 +105,8 @@ impl<M: Module> Optimized<M> {
             .map(|parameter| (parameter.path.as_str(), parameter.shape.as_slice()))
             .collect();
         let parts = Selection::new(config)?.parts(&named)?;
-        // The parameters of the model, not its first device: constants may lie elsewhere.
-        let device = model.devices().into_iter().find(Device::is_autodiff);
-        let device = match device {
-            Some(device) => device,
-            None => parameters[0].values.device().autodiff(),
-        };
+        // There is a parameter, or there would be no part to train.
+        let device = parameters[0].device.clone().autodiff();
         let dtype = config.precision.dtype();
         if !device.supports_dtype(dtype) {
             return Err(OptimError::Precision {
@@ -128,6 +124,7 @@ impl<M: Module> Optimized<M> {
                 path,
                 shape,
                 values,
+                ..
             } = parameter;
             let source = match (part, &config.lora) {
                 (Part::Trained, _) => {

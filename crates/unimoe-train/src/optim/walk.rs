@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{Gradients, Tensor},
+    tensor::{Device, Gradients, Tensor},
 };
 
 /// A float parameter of a module.
@@ -10,6 +10,8 @@ pub(super) struct Parameter {
     /// Its path, such as `decoder.layers.0.moe.gate.weight`.
     pub(super) path: String,
     pub(super) shape: Vec<usize>,
+    /// Where it is, with what the device says about gradients.
+    pub(super) device: Device,
     /// Its values in row-major order, without a gradient.
     pub(super) values: Tensor<1>,
 }
@@ -78,8 +80,11 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val().inner();
+        let tensor = param.val();
+        let device = tensor.device();
+        let tensor = tensor.inner();
         self.found.push(Parameter {
+            device,
             path: self.path.join("."),
             shape: tensor.dims().to_vec(),
             values: flat(tensor),
