@@ -23,6 +23,8 @@ pub struct TrainingProgress {
     steps: u64,
     recent: VecDeque<Step>,
     told: Option<Instant>,
+    /// Number of the sounds whose codes are being computed.
+    preparing: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl TrainingProgress {
             steps: 0,
             recent: VecDeque::new(),
             told: None,
+            preparing: None,
         }
     }
 
@@ -133,8 +136,10 @@ impl Observer for TrainingProgress {
                 total,
                 seconds,
             } => {
-                if *done == 0 || self.bar.length() != Some(*total) {
+                if self.preparing != Some(*total) {
                     self.begin_bar(*total, *done);
+                    self.preparing = Some(*total);
+                    self.told = Some(Instant::now());
                 }
                 if done < total {
                     let text = format!("codes of {done}/{total} sounds, {seconds:.0} s encoded");
@@ -166,6 +171,7 @@ impl Observer for TrainingProgress {
                 trained,
                 ..
             } => {
+                self.preparing = None;
                 (self.stage, self.steps) = (stage.clone(), *steps);
                 self.recent.clear();
                 self.begin_bar(*steps, *done);

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
+    report::{RunLog, write_report},
     stage::{
-        Integration, JointTraining, MODEL_FOLDER, SpecialistTraining, Stage, StageConfig,
-        StageData, Warmup, Workplace,
+        Integration, JointTraining, MODEL_FOLDER, REPORT_FILE, SpecialistTraining, Stage,
+        StageConfig, StageData, Warmup, Workplace,
     },
     trainer::RunEnd,
 };
@@ -79,7 +80,7 @@ impl Curriculum {
         self.integration
             .config(&vec![structure; domains.len()], &names)?;
 
-        let mut models = Vec::new();
+        let (mut models, mut folders) = (Vec::new(), Vec::new());
         for domain in &domains {
             let specialist = SpecialistTraining {
                 domain: domain.name.clone(),
@@ -91,6 +92,7 @@ impl Curriculum {
                 return Ok(end);
             }
             models.push(folder.join(MODEL_FOLDER));
+            folders.push(folder);
         }
         let integrated = output.join("integrated");
         if !integrated.is_dir() {
@@ -119,8 +121,11 @@ impl Curriculum {
                 return Ok(end);
             }
             model = folder.join(MODEL_FOLDER);
+            folders.push(folder);
         }
-        // REPORT
+        let logs = folders.iter().map(|folder| RunLog::read(folder));
+        let logs = logs.collect::<Result<Vec<_>, _>>()?;
+        write_report(&output.join(REPORT_FILE), "Curriculum", &logs)?;
         Ok(RunEnd::Finished)
     }
 }

@@ -66,4 +66,4 @@ pub use stage::{
     MODEL_FOLDER, MoeBaseline, REPORT_FILE, SpecialistTraining, Stage, StageConfig, StageData,
     WARMED_UP, Warmup, Workplace,
 };
-pub use trainer::{CHECKPOINTS_FOLDER, EVENTS_FILE, LoopConfig, RunEnd, Training};
+pub use trainer::{CHECKPOINTS_FOLDER, LoopConfig, RunEnd, Training};

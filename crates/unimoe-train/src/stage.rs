@@ -9,7 +9,7 @@
 //! | [`DenseBaseline`] | a dense model | everything, on the raw mixture | "Unify-Baseline" |
 //! | [`MoeBaseline`] | a mixture of experts | everything, on the raw mixture | without curriculum |
 //!
-//! A stage's folder holds `model/` once it is finished, and `events.jsonl`, `checkpoints/` and `report.html`. A
+//! A stage's folder holds `model/` once it is finished, and `metrics.jsonl`, `checkpoints/` and `report.html`. A
 //! stage that was interrupted goes on where it was; one that is finished is not done again.
 
 mod config;

@@ -1,6 +1,6 @@
 //! The training loop: steps, data, validation, checkpoints and interrupts of any [`Learner`].
 //!
-//! A run lies in a folder: `events.jsonl` and `checkpoints/`. Run again, it goes on from its last checkpoint and
+//! A run lies in a folder: `metrics.jsonl` and `checkpoints/`. Run again, it goes on from its last checkpoint and
 //! gives the same losses as if it had never stopped.
 
 use std::{
@@ -22,9 +22,6 @@ use crate::{
     event::{Event, JsonLines, Observer},
     learner::{Learner, StepContext, StepOutcome},
 };
-
-/// Name of a run's file of events.
-pub const EVENTS_FILE: &str = "events.jsonl";
 
 /// Name of a run's folder of checkpoints.
 pub const CHECKPOINTS_FOLDER: &str = "checkpoints";
@@ -156,7 +153,7 @@ impl LoopConfig {
 
 impl<D: Dataset> Training<'_, D> {
     /// Trains `learner` until all steps are done, somebody wants it to stop, or something fails. Whatever happens
-    /// is told to `observer` and written to [`EVENTS_FILE`].
+    /// is told to `observer` and written to [`JsonLines::FILE_NAME`].
     ///
     /// # Errors
     ///
@@ -185,7 +182,7 @@ impl<D: Dataset> Training<'_, D> {
             done = reader.step();
         }
         let mut told = Told {
-            file: JsonLines::open(&self.folder.join(EVENTS_FILE), done)?,
+            file: JsonLines::open(&self.folder.join(JsonLines::FILE_NAME), done)?,
             observer,
         };
         let (parameters, trained) = learner.parameters();

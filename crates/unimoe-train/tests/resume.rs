@@ -16,12 +16,37 @@ use std::{
 use burn::tensor::Device;
 use common::{GO_ON, Silent, config, corpus, model_folder, structure};
 use unimoe_train::{
-    DenseBaseline, EVENTS_FILE, Event, EventError, JsonLines, MODEL_FOLDER, Observer, RunEnd,
-    Stage, StageData, TrainError, Workplace,
+    DenseBaseline, Event, EventError, JsonLines, MODEL_FOLDER, Observer, RunEnd, Stage,
+    StageConfig, StageData, TrainError, Workplace,
 };
 
 const STEPS: u64 = 10;
 const PLACE: &str = "UNIMOE_TEST_TRAINING_FOLDER";
+
+fn settings() -> StageConfig {
+    let mut config = config(STEPS);
+    config.run.checkpoints.every_steps = Some(1);
+    config.run.accumulate = 2;
+    config.optimizer.ema = Some(0.9);
+    config
+}
+
+fn train_with(
+    config: StageConfig,
+    place: &Path,
+    run: &str,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<RunEnd, TrainError> {
+    let data = StageData::new(vec![place.join("corpus/clips.jsonl")], place.join("cache"));
+    let mut workplace = Workplace {
+        device: &Device::flex(),
+        observer,
+        stop,
+    };
+    let stage = DenseBaseline { config };
+    stage.run(&place.join("base"), &data, &place.join(run), &mut workplace)
+}
 
 fn train(
     place: &Path,
@@ -29,17 +54,7 @@ fn train(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<RunEnd, TrainError> {
-    let mut config = config(STEPS);
-    config.run.checkpoints.every_steps = Some(1);
-    config.run.accumulate = 2;
-    config.optimizer.ema = Some(0.9);
-    let data = StageData::new(vec![place.join("corpus/clips.jsonl")], place.join("cache"));
-    let mut workplace = Workplace {
-        device: &Device::flex(),
-        observer,
-        stop,
-    };
-    DenseBaseline { config }.run(&place.join("base"), &data, &place.join(run), &mut workplace)
+    train_with(settings(), place, run, observer, stop)
 }
 
 fn place() -> tempfile::TempDir {
@@ -50,7 +65,7 @@ fn place() -> tempfile::TempDir {
 }
 
 fn events(run: &Path) -> Vec<Event> {
-    JsonLines::read(&run.join(EVENTS_FILE)).unwrap()
+    JsonLines::read(&run.join(JsonLines::FILE_NAME)).unwrap()
 }
 
 /// Losses, gradient norms and rates of all steps, and the validations.
@@ -117,7 +132,7 @@ fn a_killed_run_goes_on_with_the_losses_of_an_uninterrupted_one() {
             .unwrap();
         let start = Instant::now();
         loop {
-            let log = fs::read_to_string(killed.join(EVENTS_FILE)).unwrap_or_default();
+            let log = fs::read_to_string(killed.join(JsonLines::FILE_NAME)).unwrap_or_default();
             if log.matches("\"event\":\"step\"").count() >= wanted {
                 break;
             }
@@ -192,26 +207,9 @@ fn a_finished_run_is_not_done_again_and_other_settings_are_refused() {
     train(place.path(), "run", &mut Silent, &GO_ON).unwrap();
     assert_eq!(events(&place.path().join("run")).len(), before);
 
-    let mut other = config(STEPS);
+    let mut other = settings();
     other.optimizer.learning_rate = 5e-4;
-    let data = StageData::new(
-        vec![place.path().join("corpus/clips.jsonl")],
-        place.path().join("cache"),
-    );
-    let mut workplace = Workplace {
-        device: &Device::flex(),
-        observer: &mut Silent,
-        stop: &GO_ON,
-    };
-    let run = DenseBaseline { config: other }.run(
-        &place.path().join("base"),
-        &data,
-        &place.path().join("run"),
-        &mut workplace,
-    );
-    let error = run.expect_err("another run's checkpoints").to_string();
-    assert!(
-        error.contains("learning_rate") || error.contains("accumulate"),
-        "{error}"
-    );
+    let error = train_with(other, place.path(), "run", &mut Silent, &GO_ON);
+    let error = error.expect_err("another run's checkpoints").to_string();
+    assert!(error.contains("optimizer.learning_rate"), "{error}");
 }

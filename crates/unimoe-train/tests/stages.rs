@@ -192,7 +192,7 @@ fn what_makes_no_stage_is_refused_before_anything_is_written() {
         let out = place.path("refused");
         let error = run(stage, model, data, &out).expect_err(words).to_string();
         assert!(error.contains(words), "{error}");
-        assert!(!out.join("events.jsonl").exists());
+        assert!(!out.join("metrics.jsonl").exists());
     };
     let specialist = |domain: &str| SpecialistTraining {
         domain: domain.into(),
@@ -272,7 +272,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_leaves_the_last_checkpoint() {
     let error = run(&joint, &moe, &place.data, &out).expect_err("it must diverge");
     let text = error.to_string();
     assert!(text.contains("step") || text.contains("finite"), "{text}");
-    let log = fs::read_to_string(out.join("events.jsonl")).unwrap();
+    let log = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     assert!(
         log.contains("\"failed\"") && log.contains("last checkpoint"),
         "{log}"

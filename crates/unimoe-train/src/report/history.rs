@@ -118,6 +118,7 @@ impl<'a> History<'a> {
 
     fn add(&mut self, event: &'a Event) {
         match event {
+            Event::Prepare { .. } | Event::Data { .. } => {}
             Event::Begin {
                 steps,
                 parameters,

@@ -97,6 +97,12 @@ pub enum IntegrationError {
         /// The parts.
         parts: usize,
     },
+    /// No share of a probability.
+    #[error("the mass that routing gathers must be above 0 and at most 1, found {found}")]
+    TopP {
+        /// What was asked for.
+        found: f64,
+    },
     /// There is no such specialist.
     #[error(
         "the vision encoder of specialist {index} was asked for, there are {count} (counted from 0)"
@@ -272,6 +278,9 @@ impl Integration {
         let experts = self.experts_per_specialist.unwrap_or(parts);
         if experts == 0 || experts > parts {
             return Err(IntegrationError::TooManyExperts { experts, parts });
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(IntegrationError::TopP { found: self.top_p });
         }
         let d_routed = width / parts;
         let mut config = first.clone();

@@ -12,6 +12,7 @@ use crate::{
     folder::write_model_folder,
     model_learner::ModelLearner,
     optim::autodiff_device,
+    report::{RunLog, write_report},
     stage::{StageConfig, StageData, WARMED_UP, Workplace},
     trainer::{RunEnd, Training},
 };
@@ -97,7 +98,8 @@ pub(super) fn train(
     if end == RunEnd::Finished {
         let trained = learner.averaged().unwrap_or_else(|| learner.trained());
         write_model_folder(&trained, model, &output.join(MODEL_FOLDER))?;
-        // REPORT
+        let log = RunLog::read(output)?;
+        write_report(&output.join(REPORT_FILE), stage, &[log])?;
         crate::folder::write_text(&finished, &format!("{settings:#}\n"))?;
     }
     Ok(end)
