@@ -27,9 +27,12 @@ pub use batch::{Batch, Unconditional};
 pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader, StateWriter};
 pub use curriculum::Curriculum;
 pub use data::{
-    Clip, ClipSet, ClipSetOptions, CodeCache, CodecEncoder, ContentHash, DataError, Dataset,
-    Defect, Defects, Fault, Key, LoadedBatch, Loader, Manifest, OrderConfig, Origin, Policy,
-    Position, PrepareProgress, Record, Reference, Sampling, Task, VisionReader,
+    AudioMeasures, Balance, CheckOptions, CheckOutcome, Clip, ClipSet, ClipSetOptions, CodeCache,
+    CodecEncoder, Comparison, ContentHash, DataError, Dataset, Defect, Defects, DomainReport,
+    Dropped, DuplicateRules, Fault, Filter, Fingerprint, Governance, GovernanceOptions,
+    GovernanceReport, Governed, Key, Limits, LoadedBatch, Loader, Manifest, ModelLimits,
+    OrderConfig, Origin, Policy, Position, PrepareProgress, Record, RecordLengths, Reference,
+    Sampling, Task, VisionReader, check_manifest, normalized_text, spoken_characters,
 };
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};

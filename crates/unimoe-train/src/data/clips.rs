@@ -1,15 +1,10 @@
 //! Clips as codes: a manifest, a codec and a cache.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc};
 
-use dac_codec::{AudioClip, CodeFile};
+use dac_codec::CodeFile;
 use unimoe_model::CodeGrid;
-use vision_encoder::VisionInput;
+use vision_encoder::{Grid, VisionInput, VisionKind};
 
 use super::{
     cache::{CodeCache, Key},
@@ -18,9 +13,11 @@ use super::{
     hash::ContentHash,
     loader::Dataset,
     manifest::{Manifest, Policy},
+    memo::HashMemo,
     parallel::{cores, in_order},
     record::Record,
-    vision::VisionReader,
+    sounds::{OnProgress, Sounds, Stored, encode, read_sound},
+    vision::{VisionCache, VisionReader},
 };
 
 /// A clip as a model is trained on it.
@@ -45,7 +42,8 @@ pub struct ClipSetOptions {
     pub max_seconds: f64,
     /// Threads that read files. Default: one per core
     pub workers: usize,
-    /// How videos are read; `None` leaves them out.
+    /// How videos are read; `None` leaves them out. Their patches are kept in the cache, up to 9.6 MB for a video with the
+    /// default settings.
     pub vision: Option<VisionReader>,
 }
 
@@ -66,24 +64,28 @@ pub struct PrepareProgress {
 #[derive(Debug)]
 pub struct ClipSet {
     records: Vec<Arc<Record>>,
-    codes: Vec<RecordCodes>,
+    parts: Vec<Parts>,
     skipped: Defects,
     encoder: Arc<CodecEncoder>,
     cache: CodeCache,
+    videos: VisionCache,
     options: ClipSetOptions,
 }
 
-/// Where a record's codes are.
+/// Where the parts of a clip are.
 #[derive(Debug, Clone, Copy)]
-struct RecordCodes {
+struct Parts {
     audio: Stored,
     reference: Option<Stored>,
+    video: Option<Seen>,
 }
 
+/// A video's key in the cache, and its size.
 #[derive(Debug, Clone, Copy)]
-struct Stored {
-    key: Key,
-    frames: usize,
+struct Seen {
+    key: ContentHash,
+    kind: VisionKind,
+    grid: Grid,
 }
 
 impl Default for ClipSetOptions {
@@ -98,14 +100,14 @@ impl Default for ClipSetOptions {
 }
 
 impl ClipSet {
-    /// Computes the codes of all sounds that are not in the cache, reference voices included.
+    /// Computes the codes of all sounds that are not in the cache, reference voices included, and reads all videos.
     ///
-    /// With [`Policy::Fail`] every sound is read before the first is encoded, so that what can't be read shows before
+    /// With [`Policy::Fail`] everything is read before the first sound is encoded, so that what can't be read shows before
     /// hours are spent. `progress` may stop the work; what was encoded by then stays in the cache.
     ///
     /// # Errors
     ///
-    /// - [`DataError::Defects`] lists all sounds that can't be read, with [`Policy::Fail`].
+    /// - [`DataError::Defects`] lists all sounds and videos that can't be read, with [`Policy::Fail`].
     /// - [`DataError::EmptyDomain`] where a domain loses all of its clips.
     /// - [`DataError::Io`] where the cache can't be read or written, [`DataError::Codec`] where the codec fails.
     /// - [`DataError::Interrupted`] where `progress` breaks off.
@@ -116,26 +118,35 @@ impl ClipSet {
         options: ClipSetOptions,
         progress: &mut dyn FnMut(&PrepareProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
-        let sounds = Sounds::find(&manifest, &encoder, &cache, &options, progress)?;
-        let stored = sounds.encode(&encoder, &cache, &options, progress)?;
-        let manifest = manifest.without(&stored.faults, options.policy)?;
-        let of = |path: &Path| stored.codes.get(path).copied();
-        let codes = |record: &Arc<Record>| {
+        let memo = HashMemo::open(cache.folder().join("hashes.jsonl"));
+        let videos = VisionCache::new(cache.folder());
+        let mut sounds = Sounds::find(&manifest, &encoder, (&cache, &memo), &options, progress)?;
+        let seen = see(&manifest, (&videos, &memo), &options, &mut sounds, progress)?;
+        memo.save()?;
+        sounds.encode(&encoder, &cache, &options, progress)?;
+        let whole = |(index, record): (usize, &Arc<Record>)| {
+            let of = |path: &Path| sounds.stored.get(path).copied();
             let reference = match &record.reference {
                 Some(reference) => Some(of(&reference.audio)?),
                 None => None,
             };
-            Some(RecordCodes {
+            Some(Parts {
                 audio: of(&record.audio)?,
                 reference,
+                video: seen.get(&index).copied(),
             })
         };
+        let records = manifest.records.iter().enumerate();
+        let kept = records.filter(|(index, _)| !sounds.faults.contains_key(index));
+        let parts: Vec<Parts> = kept.filter_map(whole).collect();
+        let manifest = manifest.without(&sounds.faults, options.policy)?;
         Ok(Self {
-            codes: manifest.records.iter().filter_map(codes).collect(),
+            parts,
             records: manifest.records,
             skipped: manifest.skipped,
             encoder,
             cache,
+            videos,
             options,
         })
     }
@@ -156,7 +167,7 @@ impl ClipSet {
     ///
     /// Panics where there is no such clip.
     pub fn frames(&self, index: usize) -> usize {
-        self.codes[index].audio.frames
+        self.parts[index].audio.frames
     }
 
     /// Frames of a clip's reference voice.
@@ -165,7 +176,17 @@ impl ClipSet {
     ///
     /// Panics where there is no such clip.
     pub fn reference_frames(&self, index: usize) -> Option<usize> {
-        Some(self.codes[index].reference?.frames)
+        Some(self.parts[index].reference?.frames)
+    }
+
+    /// What a clip's video is and its patches, where it has one and videos are read.
+    ///
+    /// # Panics
+    ///
+    /// Panics where there is no such clip.
+    pub fn grid(&self, index: usize) -> Option<(VisionKind, Grid)> {
+        let seen = self.parts[index].video?;
+        Some((seen.kind, seen.grid))
     }
 
     /// Hash of the clips and their sounds: differs where a clip is another one, or comes in another place.
@@ -205,27 +226,48 @@ impl ClipSet {
         };
         let channels = file.n_codebooks as usize;
         let codes = file.codes.into_iter().map(u32::from).collect();
-        CodeGrid::new(channels, codes).map_err(|error| DataError::Item {
-            id: sound.display().to_string(),
-            source: error.into(),
-        })
+        CodeGrid::new(channels, codes).map_err(|error| failed(sound, error.to_string()))
     }
 
     /// Encodes a sound again whose entry went missing or was damaged since it was prepared.
     fn restore(&self, stored: Stored, sound: &Path) -> Result<CodeFile, DataError> {
-        let failed = |source| DataError::Item {
-            id: sound.display().to_string(),
-            source,
-        };
         if Key::of(sound, &self.encoder)? != stored.key {
-            let reason = "it changed since its codes were computed, which are gone from the cache";
-            return Err(failed(reason.into()));
+            return Err(failed(sound, CHANGED.to_string()));
         }
-        let clip = AudioClip::read(sound, self.options.max_seconds);
-        let clip = clip.map_err(|error| failed(error.into()))?;
+        let clip = read_sound(sound, self.options.max_seconds);
+        let clip = clip.map_err(|reason| failed(sound, reason))?;
         let file = encode(&self.encoder, &clip, sound)?;
         self.cache.put(&stored.key, &file)?;
         Ok(file)
+    }
+
+    fn look(
+        &self,
+        reader: &VisionReader,
+        seen: Seen,
+        video: &Path,
+    ) -> Result<VisionInput, DataError> {
+        if let Some(input) = self.videos.get(seen.key)? {
+            return Ok(input);
+        }
+        let content = ContentHash::of_path(video).map_err(DataError::io("read", video))?;
+        if reader.key(content) != seen.key {
+            return Err(failed(video, CHANGED.to_string()));
+        }
+        let input = reader.read(video);
+        let input = input.map_err(|error| failed(video, chain(&error)))?;
+        self.videos.put(seen.key, &input)?;
+        Ok(input)
+    }
+}
+
+const CHANGED: &str =
+    "it changed since it was prepared, and what was made of it then is gone from the cache";
+
+fn failed(file: &Path, reason: String) -> DataError {
+    DataError::Item {
+        id: file.display().to_string(),
+        source: reason.into(),
     }
 }
 
@@ -246,23 +288,19 @@ impl Dataset for ClipSet {
 
     fn get(&self, index: usize) -> Result<Clip, DataError> {
         let record = &self.records[index];
-        let RecordCodes { audio, reference } = self.codes[index];
-        let reference = match (reference, &record.reference) {
+        let parts = self.parts[index];
+        let reference = match (parts.reference, &record.reference) {
             (Some(stored), Some(voice)) => Some(self.load(stored, &voice.audio)?),
             _ => None,
         };
-        let vision = match (&self.options.vision, &record.video) {
-            (Some(reader), Some(video)) => {
-                let input = reader.read(video).map_err(|error| DataError::Item {
-                    id: record.id.clone(),
-                    source: error.into(),
-                })?;
-                Some(Arc::new(input))
+        let vision = match (&self.options.vision, parts.video, &record.video) {
+            (Some(reader), Some(seen), Some(video)) => {
+                Some(Arc::new(self.look(reader, seen, video)?))
             }
             _ => None,
         };
         Ok(Clip {
-            codes: self.load(audio, &record.audio)?,
+            codes: self.load(parts.audio, &record.audio)?,
             record: record.clone(),
             reference,
             vision,
@@ -270,157 +308,60 @@ impl Dataset for ClipSet {
     }
 }
 
-fn encode(encoder: &CodecEncoder, clip: &AudioClip, sound: &Path) -> Result<CodeFile, DataError> {
-    encoder.encode(clip).map_err(|source| DataError::Codec {
-        what: sound.display().to_string(),
-        source: source.into(),
-    })
-}
-
-/// All sound files of a manifest.
-struct Sounds {
-    /// Records that need each file, and the field that names it.
-    users: BTreeMap<PathBuf, Vec<(usize, &'static str)>>,
-    stored: HashMap<PathBuf, Stored>,
-    /// Files without codes, each content once, with the others of the same content.
-    missing: Vec<(Key, Vec<PathBuf>)>,
-    faults: BTreeMap<usize, Fault>,
-}
-
-/// What became of them.
-struct Encoded {
-    codes: HashMap<PathBuf, Stored>,
-    /// By the record's place.
-    faults: BTreeMap<usize, Fault>,
-}
-
-impl Sounds {
-    /// Looks all sounds up in the cache.
-    fn find(
-        manifest: &Manifest,
-        encoder: &CodecEncoder,
-        cache: &CodeCache,
-        options: &ClipSetOptions,
-        progress: &mut dyn FnMut(&PrepareProgress) -> ControlFlow<()>,
-    ) -> Result<Self, DataError> {
-        let mut users: BTreeMap<PathBuf, Vec<_>> = BTreeMap::new();
-        for (index, record) in manifest.records.iter().enumerate() {
-            let entry = users.entry(record.audio.clone()).or_default();
-            entry.push((index, "audio"));
-            if let Some(reference) = &record.reference {
-                let entry = users.entry(reference.audio.clone()).or_default();
-                entry.push((index, "reference_audio"));
-            }
-        }
-        let files: Vec<PathBuf> = users.keys().cloned().collect();
-        let mut sounds = Self {
-            users,
-            stored: HashMap::new(),
-            missing: Vec::new(),
-            faults: BTreeMap::new(),
-        };
-        let mut missing: BTreeMap<Key, Vec<PathBuf>> = BTreeMap::new();
-        let look = |path: &PathBuf| {
-            let key = Key::of(path, encoder)?;
-            Ok((key, cache.get(&key, encoder)?.map(|file| file.frames())))
-        };
-        in_order(&files, options.workers, look, |index, found| {
-            let path = files[index].clone();
-            match found {
-                Ok((key, Some(frames))) => {
-                    sounds.stored.insert(path, Stored { key, frames });
-                }
-                Ok((key, None)) => missing.entry(key).or_default().push(path),
-                Err(DataError::Io {
-                    path: at, source, ..
-                }) if at == path => {
-                    sounds.blame(&path, &source.to_string());
-                }
-                Err(error) => return Err(error),
-            }
-            let cached = sounds.stored.len();
-            report(progress, cached, files.len(), cached, 0.0)
-        })?;
-        sounds.missing = missing.into_iter().collect();
-        Ok(sounds)
-    }
-
-    /// Notes that a file can't be read.
-    fn blame(&mut self, path: &Path, reason: &str) {
-        for (index, field) in self.users.get(path).into_iter().flatten() {
-            let fault = Fault::Audio {
-                field,
-                reason: reason.to_string(),
-            };
-            self.faults.entry(*index).or_insert(fault);
-        }
-    }
-
-    fn encode(
-        mut self,
-        encoder: &CodecEncoder,
-        cache: &CodeCache,
-        options: &ClipSetOptions,
-        progress: &mut dyn FnMut(&PrepareProgress) -> ControlFlow<()>,
-    ) -> Result<Encoded, DataError> {
-        let missing = std::mem::take(&mut self.missing);
-        let read = |(_, files): &(Key, Vec<PathBuf>)| {
-            AudioClip::read(&files[0], options.max_seconds).map_err(|error| chain(&error))
-        };
-        let (cached, total) = (self.stored.len(), self.users.len());
-        if options.policy == Policy::Fail {
-            in_order(&missing, options.workers, read, |index, clip| {
-                if let Err(reason) = clip {
-                    let files = &missing[index].1;
-                    files.iter().for_each(|path| self.blame(path, &reason));
-                }
-                report(progress, cached, total, cached, 0.0)
-            })?;
-        }
-        let mut seconds = 0.0;
-        if options.policy == Policy::Skip || self.faults.is_empty() {
-            in_order(&missing, options.workers, read, |index, clip| {
-                let (key, files) = &missing[index];
-                match clip {
-                    Ok(clip) => {
-                        let file = encode(encoder, &clip, &files[0])?;
-                        cache.put(key, &file)?;
-                        seconds += clip.seconds();
-                        for path in files {
-                            let stored = Stored {
-                                key: *key,
-                                frames: file.frames(),
-                            };
-                            self.stored.insert(path.clone(), stored);
-                        }
-                    }
-                    Err(reason) => files.iter().for_each(|path| self.blame(path, &reason)),
-                }
-                report(progress, self.stored.len(), total, cached, seconds)
-            })?;
-        }
-        Ok(Encoded {
-            codes: self.stored,
-            faults: self.faults,
-        })
-    }
-}
-
-fn report(
-    progress: &mut dyn FnMut(&PrepareProgress) -> ControlFlow<()>,
-    done: usize,
-    total: usize,
-    cached: usize,
-    seconds: f64,
-) -> Result<(), DataError> {
-    let state = PrepareProgress {
-        done,
-        total,
-        cached,
-        seconds,
+/// Reads all videos that are not in the cache; notes what is wrong beside the faults of the sounds.
+fn see(
+    manifest: &Manifest,
+    (videos, memo): (&VisionCache, &HashMemo),
+    options: &ClipSetOptions,
+    sounds: &mut Sounds,
+    progress: OnProgress<'_>,
+) -> Result<BTreeMap<usize, Seen>, DataError> {
+    let Some(reader) = &options.vision else {
+        return Ok(BTreeMap::new());
     };
-    match progress(&state) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(DataError::Interrupted),
-    }
+    let records = manifest.records.iter().enumerate();
+    let jobs: Vec<(usize, &Path)> = records
+        .filter_map(|(index, record)| Some((index, record.video.as_deref()?)))
+        .collect();
+    let look = |(_, video): &(usize, &Path)| -> Result<Result<Seen, String>, DataError> {
+        let content = match memo.hash(video) {
+            Ok(content) => content,
+            Err(error) => return Ok(Err(format!("{}: {error}", video.display()))),
+        };
+        let key = reader.key(content);
+        let input = match videos.get(key)? {
+            Some(input) => input,
+            None => match reader.read(video) {
+                Ok(input) => {
+                    videos.put(key, &input)?;
+                    input
+                }
+                Err(error) => return Ok(Err(chain(&error))),
+            },
+        };
+        Ok(Ok(Seen {
+            key,
+            kind: input.kind,
+            grid: input.grid,
+        }))
+    };
+    let mut seen = BTreeMap::new();
+    let state = sounds.progress();
+    in_order(&jobs, options.workers, look, |place, found| {
+        let index = jobs[place].0;
+        match found? {
+            Ok(found) => {
+                seen.insert(index, found);
+            }
+            Err(reason) => {
+                let faults = sounds.faults.entry(index).or_default();
+                faults.push(Fault::Video { reason });
+            }
+        }
+        match progress(&state) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(DataError::Interrupted),
+        }
+    })?;
+    Ok(seen)
 }

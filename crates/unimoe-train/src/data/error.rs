@@ -39,6 +39,16 @@ pub enum DataError {
         /// The domains that have some.
         found: String,
     },
+    /// A domain lost all of its clips to filters and duplicates.
+    #[error("domain `{domain}` lost all of its {clips} clips: {reasons}")]
+    Emptied {
+        /// The domain.
+        domain: String,
+        /// Clips that it had.
+        clips: usize,
+        /// How many were lost to what.
+        reasons: String,
+    },
     /// A domain with fewer records than are to be drawn.
     #[error("domain `{domain}` has {found} records, {expected} are to be drawn")]
     TooFew {

@@ -31,6 +31,20 @@ impl fmt::Debug for ContentHash {
 }
 
 impl ContentHash {
+    /// Reads 64 hexadecimal digits.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().as_chunks::<2>();
+        if digits.0.len() != 32 || !digits.1.is_empty() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, digits) in bytes.iter_mut().zip(digits.0) {
+            let digits = str::from_utf8(digits).ok()?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Of several parts, kept apart by their lengths.
     pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();

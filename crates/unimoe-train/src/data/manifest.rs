@@ -1,7 +1,7 @@
 //! Lists of clips: files with a JSON object in each line.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -110,22 +110,23 @@ impl Manifest {
     /// As for [`load`](Self::load).
     pub fn without(
         mut self,
-        faults: &BTreeMap<usize, Fault>,
+        faults: &BTreeMap<usize, Vec<Fault>>,
         policy: Policy,
     ) -> Result<Self, DataError> {
         if faults.is_empty() {
             return Ok(self);
         }
-        let defect = |(&index, fault): (&usize, &Fault)| {
+        let defects = |(&index, faults): (&usize, &Vec<Fault>)| {
             let record = self.records.get(index)?;
-            Some(Defect {
+            let of = |fault: &Fault| Defect {
                 manifest: record.origin.manifest.to_path_buf(),
                 line: record.origin.line,
                 id: Some(record.id.clone()),
                 fault: fault.clone(),
-            })
+            };
+            Some(faults.iter().map(of).collect::<Vec<_>>())
         };
-        let defects: Vec<Defect> = faults.iter().filter_map(defect).collect();
+        let defects: Vec<Defect> = faults.iter().filter_map(defects).flatten().collect();
         if policy == Policy::Fail {
             return Err(Defects(defects).into());
         }
@@ -163,7 +164,7 @@ struct Reading {
     manifest: Manifest,
     ids: HashMap<String, Origin>,
     /// All domains that a line names, usable or not.
-    domains: std::collections::BTreeSet<String>,
+    domains: BTreeSet<String>,
 }
 
 impl Reading {
