@@ -1,5 +1,6 @@
 //! The command line: what a user may say.
 
+mod data;
 mod eval;
 mod report;
 mod train;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use unimoe_model::DeviceChoice;
 
+pub use data::{BalanceArgs, CheckArgs, DataCommand, OnDefect, PrepareArgs, SourceArgs};
 pub use eval::{
     EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
@@ -47,6 +49,9 @@ pub enum Command {
     /// Turn sound into codec codes and back
     #[command(subcommand)]
     Codec(CodecCommand),
+    /// Check, clean and balance lists of clips to train on
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Train a model: specialists, integration, warm-up, joint training
     #[command(subcommand)]
     Train(Box<TrainCommand>),
@@ -74,6 +79,7 @@ impl Command {
             Self::Music(args) => args.generation.json,
             Self::VideoMusic(args) => args.generation.json,
             Self::Codec(CodecCommand::Encode(args) | CodecCommand::Decode(args)) => args.json,
+            Self::Data(command) => command.wants_json(),
             Self::Train(command) => command.wants_json(),
             Self::Report(args) => args.json,
             Self::Eval(command) => command.output().json,

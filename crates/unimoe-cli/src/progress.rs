@@ -56,6 +56,19 @@ impl Progress {
             .with_message(message);
     }
 
+    /// Starts a bar for `total` things.
+    pub fn count(&mut self, message: &'static str, total: usize) {
+        self.bar.finish_and_clear();
+        if self.visible {
+            let template = "{msg} {wide_bar} {pos}/{len} {eta}";
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = ProgressBar::new(total as u64)
+                .with_style(style)
+                .with_message(message);
+        }
+    }
+
     /// Sets the number of frames that are done.
     pub fn set(&self, frames: usize) {
         self.bar.set_position(frames as u64);

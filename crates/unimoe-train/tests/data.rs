@@ -3,6 +3,8 @@
 
 #[path = "data/cache.rs"]
 mod cache;
+#[path = "data/check.rs"]
+mod check;
 #[path = "data/clips.rs"]
 mod clips;
 #[path = "data/governance.rs"]

@@ -2,6 +2,7 @@
 
 mod codec;
 mod completions;
+mod data;
 mod eval;
 mod generation;
 mod init;
@@ -30,6 +31,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::VideoMusic(args) => video_music::run(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Encode(args)) => codec::encode(args, &Interrupt::listen()?),
         Command::Codec(CodecCommand::Decode(args)) => codec::decode(args, &Interrupt::listen()?),
+        Command::Data(command) => data::run(command, &Interrupt::listen()?),
         Command::Train(command) => train::run(command),
         Command::Report(args) => report::run(args),
         Command::Eval(command) => eval::run(command, &Interrupt::listen()?),

@@ -42,8 +42,14 @@ impl Manifest {
                 }
             }
         }
+        self.count_without_voice()
+    }
+
+    /// Number of records of speech without a reference voice.
+    pub fn count_without_voice(&self) -> usize {
+        let records = self.records.iter();
         let without =
             |record: &&Arc<Record>| record.task == Task::Speech && record.reference.is_none();
-        self.records.iter().filter(without).count()
+        records.filter(without).count()
     }
 }
