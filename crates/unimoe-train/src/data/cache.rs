@@ -44,6 +44,10 @@ impl Key {
         Ok(Self::from_content(content, codec))
     }
 
+    pub(super) fn hash(&self) -> ContentHash {
+        self.0
+    }
+
     pub(super) fn from_content(content: ContentHash, codec: &CodecEncoder) -> Self {
         let codec = codec.fingerprint_hash();
         Self(ContentHash::of(&[&content.0, &codec.0]))

@@ -189,29 +189,27 @@ impl ClipSet {
         Some((seen.kind, seen.grid))
     }
 
-    /// Hash of the clips and their sounds: differs where a clip is another one, or comes in another place.
+    /// Hash of the clips: differs where a text, a domain, a sound or a video is another one, or comes in another place.
     pub fn fingerprint(&self) -> String {
-        let names = self
-            .records
-            .iter()
-            .zip(&self.codes)
-            .flat_map(|(record, codes)| {
-                let entry = |stored: Stored| {
-                    self.cache
-                        .path(&stored.key)
-                        .file_name()
-                        .map(|name| name.to_string_lossy().into_owned())
-                };
-                let reference = codes.reference.and_then(entry);
-                [
-                    record.id.clone(),
-                    entry(codes.audio).unwrap_or_default(),
-                    reference.unwrap_or_default(),
-                ]
-            });
-        let names: Vec<String> = names.collect();
-        let parts: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
-        ContentHash::of(&parts).to_string()
+        let mut hashes = Vec::with_capacity(self.parts.len());
+        for (record, parts) in self.records.iter().zip(&self.parts) {
+            let texts = [&record.id, &record.domain, &record.text].map(|text| text.as_bytes());
+            let voice = record.reference.as_ref();
+            let voice = voice.map_or(&[][..], |voice| voice.text.as_bytes());
+            let keys = [
+                Some(parts.audio.key.hash()),
+                parts.reference.map(|stored| stored.key.hash()),
+                parts.video.map(|seen| seen.key),
+            ];
+            let keys = keys.map(|key| key.map_or(Vec::new(), |key| key.0.to_vec()));
+            let all: Vec<&[u8]> = texts
+                .into_iter()
+                .chain([voice])
+                .chain(keys.iter().map(Vec::as_slice))
+                .collect();
+            hashes.extend(ContentHash::of(&all).0);
+        }
+        ContentHash::of(&[&hashes]).to_string()
     }
 
     /// The codec.

@@ -67,7 +67,7 @@ fn all_that_is_wrong_with_a_record_is_found() {
     assert_eq!(reasons(2), ["missing_field"]);
     assert_eq!(reasons(3), ["unreadable_video"]);
     assert_eq!(found.seconds, [0.2, 0.0, 0.2, 0.2]);
-    let kept = manifest.without(&found.faults, Policy::Skip);
+    let kept = manifest.clone().without(&found.faults, Policy::Skip);
     assert!(matches!(kept, Err(DataError::EmptyDomain { domain, .. }) if domain == "speech-en"));
 
     let stopped = check_manifest(&manifest, &options, &mut |_, _| ControlFlow::Break(()));
