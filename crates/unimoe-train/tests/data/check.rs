@@ -152,7 +152,8 @@ fn videos_are_read_once_and_kept() {
     fs::remove_dir_all(studio.path("cache/vision")).unwrap();
     assert!(matches!(set.get(0), Err(DataError::Item { .. })));
 
-    fs::write(studio.path("film/1.png"), "no picture").unwrap();
+    fs::remove_dir_all(studio.path("film")).unwrap();
+    fs::write(studio.path("film"), "GIF89a and no more").unwrap();
     let Err(DataError::Defects(defects)) = prepare(Some(reader())) else {
         panic!("accepted");
     };
