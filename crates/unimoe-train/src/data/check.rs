@@ -8,7 +8,7 @@ use super::{
     parallel::{cores, in_order},
     positions::{ModelLimits, RecordLengths},
     record::{Record, Task},
-    sounds::read_sound,
+    sounds::{check_longest, read_sound},
     vision::VisionReader,
 };
 
@@ -53,12 +53,13 @@ impl Default for CheckOptions {
 ///
 /// # Errors
 ///
-/// [`DataError::Interrupted`] where `progress` breaks off.
+/// [`DataError::Interrupted`] where `progress` breaks off, [`DataError::Setting`] where `max_seconds` is no length.
 pub fn check_manifest(
     manifest: &Manifest,
     options: &CheckOptions,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<CheckOutcome, DataError> {
+    check_longest(options.max_seconds)?;
     let records = &manifest.records;
     let mut outcome = CheckOutcome::default();
     let one = |record: &Arc<Record>| options.check(record);

@@ -16,7 +16,7 @@ use super::{
     memo::HashMemo,
     parallel::{cores, in_order},
     record::Record,
-    sounds::{OnProgress, Sounds, Stored, encode, read_sound},
+    sounds::{OnProgress, Sounds, Stored, check_longest, encode, read_sound},
     vision::{VisionCache, VisionReader},
 };
 
@@ -110,7 +110,7 @@ impl ClipSet {
     /// - [`DataError::Defects`] lists all sounds and videos that can't be read, with [`Policy::Fail`].
     /// - [`DataError::EmptyDomain`] where a domain loses all of its clips.
     /// - [`DataError::Io`] where the cache can't be read or written, [`DataError::Codec`] where the codec fails.
-    /// - [`DataError::Interrupted`] where `progress` breaks off.
+    /// - [`DataError::Interrupted`] where `progress` breaks off, [`DataError::Setting`] where `max_seconds` is no length.
     pub fn prepare(
         manifest: Manifest,
         encoder: Arc<CodecEncoder>,
@@ -118,6 +118,7 @@ impl ClipSet {
         options: ClipSetOptions,
         progress: &mut dyn FnMut(&PrepareProgress) -> ControlFlow<()>,
     ) -> Result<Self, DataError> {
+        check_longest(options.max_seconds)?;
         let memo = HashMemo::open(cache.folder().join("hashes.jsonl"));
         let videos = VisionCache::new(cache.folder());
         let mut sounds = Sounds::find(&manifest, &encoder, (&cache, &memo), &options, progress)?;

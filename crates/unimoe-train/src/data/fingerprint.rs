@@ -8,7 +8,8 @@
 //! ```
 //!
 //! for 33 bands, spaced logarithmically from 300 Hz, so that a frame has 32 bits. Ours differ in what suits clips: bands up
-//! to 3,400 Hz, frames of 128 ms every 16 ms, and frames that are nearly silent have no bits, as theirs are noise.
+//! to 3,400 Hz, frames of 128 ms every 16 ms, and frames that are nearly silent have no bits, as theirs are noise. The first 6.4 s that can be heard
+//! are kept.
 
 use dac_codec::{AudioClip, DacError};
 use realfft::RealFftPlanner;
@@ -23,8 +24,8 @@ const HOP: usize = 128;
 const BANDS: usize = 33;
 /// Lowest and highest frequency of the bands, in Hz.
 const BAND_HERTZ: [f64; 2] = [300.0, 3400.0];
-/// Frames that are kept: 13 s of sound.
-const MAX_FRAMES: usize = 800;
+/// Frames that are kept: 6.4 s of sound.
+const MAX_FRAMES: usize = 400;
 /// A frame so far below the loudest has no bits, in dB.
 const SILENT_DB: f64 = 40.0;
 /// Bits of a frame that may be wrong easiest, and are tried both ways when looking it up.

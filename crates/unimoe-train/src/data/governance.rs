@@ -18,7 +18,7 @@ use super::{
     measure::AudioMeasures,
     parallel::{cores, in_order},
     record::{Record, Task},
-    sounds::read_sound,
+    sounds::{check_longest, read_sound},
     text::normalized_text,
 };
 
@@ -146,6 +146,7 @@ impl Governance {
         options: &GovernanceOptions,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Governed, DataError> {
+        check_longest(options.max_seconds)?;
         self.validate()?;
         manifest.require(self.domains.keys().map(String::as_str))?;
         let sieves = self.sieves(&manifest)?;

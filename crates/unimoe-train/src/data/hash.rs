@@ -9,8 +9,8 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// Deepest folder of pictures.
-const MAX_DEPTH: usize = 8;
+/// Most pictures of a folder.
+const MAX_PICTURES: usize = 1 << 17;
 
 /// SHA-256 of something.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,30 +55,33 @@ impl ContentHash {
         Self(hasher.finalize().into())
     }
 
-    /// Of a file's bytes, or of the names and bytes in a folder.
+    /// Of a file's bytes, or of the names and bytes of the files in a folder; folders in it don't count.
     pub(super) fn of_path(path: &Path) -> io::Result<Self> {
-        Self::of_entry(path, MAX_DEPTH)
-    }
-
-    fn of_entry(path: &Path, depth: usize) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         if metadata.is_file() {
             return Self::of_file(path);
         }
-        if !metadata.is_dir() || depth == 0 {
-            let reason = "neither a regular file nor a folder of some";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        let unusable = |reason| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        if !metadata.is_dir() {
+            return unusable("neither a regular file nor a folder");
         }
-        let mut names = fs::read_dir(path)?
-            .map(|entry| entry.map(|entry| entry.file_name()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.push(entry?.file_name());
+            if names.len() > MAX_PICTURES {
+                return unusable("too many files in the folder");
+            }
+        }
         names.sort();
         let mut hasher = Sha256::new();
         for name in names {
-            let bytes = name.as_encoded_bytes();
-            hasher.update((bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-            hasher.update(Self::of_entry(&path.join(&name), depth - 1)?.0);
+            let file = path.join(&name);
+            if fs::metadata(&file)?.is_file() {
+                let bytes = name.as_encoded_bytes();
+                hasher.update((bytes.len() as u64).to_le_bytes());
+                hasher.update(bytes);
+                hasher.update(Self::of_file(&file)?.0);
+            }
         }
         Ok(Self(hasher.finalize().into()))
     }

@@ -1,7 +1,6 @@
 //! Batches, loaded ahead by threads of their own.
 
 use std::{
-    any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -12,6 +11,7 @@ use std::{
 use super::{
     error::DataError,
     order::{Cursor, OrderConfig, Plan, Position},
+    parallel::last_words,
 };
 
 /// Batches that are loaded ahead.
@@ -269,7 +269,7 @@ impl<D: Dataset> Shared<D> {
         let item = catch_unwind(get).unwrap_or_else(|panic| {
             Err(DataError::Panicked {
                 index: job.item,
-                message: message(&*panic),
+                message: last_words(&*panic),
             })
         });
         let mut state = self.lock();
@@ -289,10 +289,4 @@ fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, 
     condition
         .wait(guard)
         .unwrap_or_else(PoisonError::into_inner)
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_string()
 }

@@ -21,6 +21,8 @@ use super::{
 const MAX_EPOCH: u64 = 1 << 32;
 /// Largest batch, and most batches of a pool.
 const MAX_COUNT: usize = 1 << 24;
+/// Most items of an epoch.
+const MAX_ITEMS: usize = 1 << 26;
 /// Epochs in a row that may have no batch.
 const MAX_EMPTY: u64 = 1000;
 
@@ -303,8 +305,8 @@ fn shared(
         ));
     }
     let items = items.unwrap_or(all);
-    if !(1..=u32::MAX as usize).contains(&items) {
-        let expected = format!("1 to {}", u32::MAX);
+    if !(1..=MAX_ITEMS).contains(&items) {
+        let expected = format!("1 to {MAX_ITEMS}");
         return Err(DataError::setting("the items of an epoch", expected, items));
     }
     Ok(groups

@@ -1,7 +1,9 @@
 //! Work shared among threads, its results taken in order.
 
 use std::{
+    any::Any,
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, PoisonError, mpsc},
     thread,
 };
@@ -10,6 +12,8 @@ use super::error::DataError;
 
 /// Results that may wait for an earlier one, per thread.
 const AHEAD: usize = 4;
+/// Most threads.
+const MAX_WORKERS: usize = 256;
 
 /// Number of threads that read files: one per core.
 pub(crate) fn cores() -> usize {
@@ -27,14 +31,15 @@ struct Turn {
 
 /// Does `work` for each item on `workers` threads, and hands the results to `take` on the caller's, in order.
 ///
-/// Ends early with the error of `take`. At most [`AHEAD`] results per thread are held.
+/// Ends early with the error of `take`, and with [`DataError::Panicked`] where `work` panics. At most [`AHEAD`] results per
+/// thread are held.
 pub(crate) fn in_order<T: Sync, R: Send>(
     items: &[T],
     workers: usize,
     work: impl Fn(&T) -> R + Sync,
     mut take: impl FnMut(usize, R) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
-    let workers = workers.clamp(1, items.len().max(1));
+    let workers = workers.clamp(1, items.len().clamp(1, MAX_WORKERS));
     let turn = Mutex::new(Turn::default());
     let moved = Condvar::new();
     let lock = || turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +60,12 @@ pub(crate) fn in_order<T: Sync, R: Send>(
                     };
                     turn.next += 1;
                     drop(turn);
-                    if sender.send((index, work(item))).is_err() {
+                    let result = catch_unwind(AssertUnwindSafe(|| work(item)));
+                    let result = result.map_err(|panic| DataError::Panicked {
+                        index,
+                        message: last_words(&*panic),
+                    });
+                    if sender.send((index, result)).is_err() {
                         return;
                     }
                 }
@@ -66,13 +76,13 @@ pub(crate) fn in_order<T: Sync, R: Send>(
         let mut outcome = Ok(());
         let mut next = 0;
         while next < items.len() && outcome.is_ok() {
-            // The channel closes only where a thread panicked, which the scope then passes on.
+            // The threads send as long as there are items.
             let Ok((index, result)) = results.recv() else {
                 break;
             };
             early.insert(index, result);
             while let Some(result) = early.remove(&next) {
-                outcome = take(next, result);
+                outcome = result.and_then(|result| take(next, result));
                 next += 1;
                 lock().taken = next;
                 moved.notify_all();
@@ -85,6 +95,13 @@ pub(crate) fn in_order<T: Sync, R: Send>(
         moved.notify_all();
         outcome
     })
+}
+
+/// What a thread said when it panicked.
+pub(super) fn last_words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_string()
 }
 
 #[cfg(test)]
@@ -123,6 +140,14 @@ mod tests {
             },
         );
         assert!(matches!(error, Err(DataError::Interrupted)));
+        let panics = |&item: &u64| match item {
+            7 => panic!("seven"),
+            item => item,
+        };
+        let error = in_order(&items, usize::MAX, panics, |_, _| Ok(()));
+        let seven =
+            matches!(&error, Err(DataError::Panicked { index: 7, message }) if message == "seven");
+        assert!(seven, "{error:?}");
         in_order(&[] as &[u64], 3, |&item| item, |_, _| Ok(())).expect("nothing to do");
     }
 }

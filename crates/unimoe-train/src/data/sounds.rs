@@ -31,6 +31,18 @@ pub(super) struct Stored {
     pub(super) frames: usize,
 }
 
+/// Checks the length that sounds may have.
+pub(super) fn check_longest(max_seconds: f64) -> Result<(), DataError> {
+    match max_seconds > 0.0 && max_seconds.is_finite() {
+        true => Ok(()),
+        false => {
+            let expected = "a finite number of seconds above 0";
+            let setting = "the longest sound";
+            Err(DataError::setting(setting, expected, max_seconds))
+        }
+    }
+}
+
 /// Reads a sound file, or says why not.
 pub(super) fn read_sound(path: &Path, max_seconds: f64) -> Result<AudioClip, String> {
     let clip = AudioClip::read(path, max_seconds).map_err(|error| chain(&error))?;
