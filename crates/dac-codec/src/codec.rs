@@ -145,15 +145,7 @@ impl DacCodec {
         n_quantizers: Option<usize>,
     ) -> Result<Encoded, DacError> {
         let n_quantizers = self.check_codebooks(n_quantizers.unwrap_or(self.config.n_codebooks))?;
-        let [b, channels, length] = audio.dims();
-        if b == 0 || channels != 1 || length == 0 {
-            return Err(input(
-                "audio shape",
-                "[batch, 1, samples], not empty",
-                format!("{:?}", audio.dims()),
-            ));
-        }
-        let z = self.encoder.forward(self.preprocess(audio));
+        let z = self.latent(audio)?;
         Ok(self.quantizer.forward(z, n_quantizers).into())
     }
 
@@ -263,7 +255,8 @@ impl DacCodec {
 
     /// Encodes and decodes, for training: gradients pass straight through the quantiser.
     ///
-    /// Leaves a codebook out only where `n_quantizers` says so: quantiser dropout is the trainer's to draw.
+    /// Leaves a codebook out only where `n_quantizers` says so; [`DacCodec::forward_rows`] leaves other ones out in
+    /// each row.
     ///
     /// # Shapes
     ///
@@ -279,13 +272,61 @@ impl DacCodec {
         n_quantizers: Option<usize>,
     ) -> Result<Reconstructed, DacError> {
         let [_, _, length] = audio.dims();
-        let encoded = self.encode(audio, n_quantizers)?;
+        self.reconstruct(self.encode(audio, n_quantizers)?, length)
+    }
+
+    /// Encodes and decodes each row with its own number of codebooks: quantizer dropout, for training.
+    ///
+    /// The numbers are the trainer's to draw. See [`ResidualVectorQuantizer::forward_rows`].
+    ///
+    /// # Shapes
+    ///
+    /// - audio: `[B, 1, L]`
+    /// - n_quantizers: `B` numbers
+    /// - output: [`Reconstructed`], `K` the largest of the numbers
+    ///
+    /// # Errors
+    ///
+    /// As [`DacCodec::encode`]; [`DacError::Input`] also where there is not one number per row.
+    pub fn forward_rows(
+        &self,
+        audio: Tensor<3>,
+        n_quantizers: &[usize],
+    ) -> Result<Reconstructed, DacError> {
+        let [b, _, length] = audio.dims();
+        if n_quantizers.len() != b {
+            let expected = format!("one for each of {b} rows");
+            let found = format!("{} numbers", n_quantizers.len());
+            return Err(input("the numbers of codebooks", &expected, found));
+        }
+        for &n in n_quantizers {
+            self.check_codebooks(n)?;
+        }
+        let z = self.latent(audio)?;
+        let encoded = self.quantizer.forward_rows(z, n_quantizers).into();
+        self.reconstruct(encoded, length)
+    }
+
+    fn reconstruct(&self, encoded: Encoded, length: usize) -> Result<Reconstructed, DacError> {
         let audio = self.decode(encoded.z.clone())?;
         let [_, _, decoded] = audio.dims();
         Ok(Reconstructed {
             audio: audio.narrow(2, 0, decoded.min(length)),
             encoded,
         })
+    }
+
+    /// The latent in front of the quantiser.
+    fn latent(&self, audio: Tensor<3>) -> Result<Tensor<3>, DacError> {
+        let [b, channels, length] = audio.dims();
+        if b == 0 || channels != 1 || length == 0 {
+            return Err(input(
+                "audio shape",
+                "[batch, 1, samples], not empty",
+                format!("{:?}", audio.dims()),
+            ));
+        }
+        Ok(self.encoder.forward(self.preprocess(audio)))
     }
 
     pub(crate) fn check_codebooks(&self, k: usize) -> Result<usize, DacError> {

@@ -1,9 +1,11 @@
 //! Sizes of a codec, and their two spellings in files.
 
+use std::{io::Read, path::Path};
+
 use burn::config::Config;
 use serde_json::{Map, Value, json};
 
-use crate::error::DacError;
+use crate::{atomic, error::DacError};
 
 /// Largest width, codebook or rate that a configuration may ask for.
 const MAX_SIZE: usize = 1 << 16;
@@ -13,6 +15,8 @@ const MAX_CODEBOOKS: usize = 1024;
 const MAX_STAGES: usize = 8;
 /// Largest stride of a stage.
 const MAX_STRIDE: usize = 64;
+/// Longest file of settings, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 /// Highest sample rate, in Hz.
 const MAX_SAMPLE_RATE: usize = 768_000;
 
@@ -133,6 +137,31 @@ impl DacConfig {
         let narrowest = self.decoder_dim >> self.decoder_rates.len();
         within("the decoder's last width", narrowest, 1, MAX_SIZE)?;
         Ok(())
+    }
+
+    /// Reads a JSON file of settings: the `config.json` of the Hugging Face layout, or the keyword arguments of the
+    /// official codec; keys that the codec does not need are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`DacError::Io`] where the file can't be read, [`DacError::ConfigFile`] where it is no JSON object or larger
+    /// than a configuration, and [`DacError::Config`] for a setting that is missing or out of range.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, DacError> {
+        let path = path.as_ref();
+        let unusable = |reason: String| DacError::ConfigFile {
+            path: path.into(),
+            reason,
+        };
+        let (file, _) = atomic::open(path).map_err(DacError::io("read", path))?;
+        let mut text = String::new();
+        let read = file.take(MAX_FILE + 1).read_to_string(&mut text);
+        read.map_err(DacError::io("read", path))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(unusable(format!("longer than {MAX_FILE} bytes")));
+        }
+        let map: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        Self::from_json(&map)
     }
 
     /// Reads the settings from the keyword arguments of the official checkpoint or from the
@@ -300,6 +329,20 @@ mod tests {
         let json = config.to_hugging_face();
         let map = json.as_object().expect("an object");
         assert_eq!(DacConfig::from_json(map).expect("valid"), config);
+    }
+
+    #[test]
+    fn a_saved_codecs_settings_read_back_from_their_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.json");
+        let config = DacConfig::dac_44khz();
+        std::fs::write(&path, config.to_hugging_face().to_string()).expect("a file");
+        assert_eq!(DacConfig::read(&path).expect("valid"), config);
+        std::fs::write(&path, "[1]").expect("a file");
+        let error = DacConfig::read(&path).expect_err("a list");
+        assert!(matches!(error, DacError::ConfigFile { .. }), "{error}");
+        let error = DacConfig::read(folder.path().join("none")).expect_err("no file");
+        assert!(matches!(error, DacError::Io { .. }), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use burn::{
     module::{Module, Param},
     nn::{Initializer, conv::Conv1d},
-    tensor::{Device, Int, Tensor},
+    tensor::{Device, Int, Tensor, TensorData},
 };
 
 use crate::{config::DacConfig, conv, kernel};
@@ -130,20 +130,56 @@ impl ResidualVectorQuantizer {
     ///
     /// Panics if `n_quantizers` is zero or more than there are.
     pub fn forward(&self, z: Tensor<3>, n_quantizers: usize) -> Quantized {
-        self.check(n_quantizers);
+        let [b, _, _] = z.dims();
+        self.forward_rows(z, &vec![n_quantizers; b])
+    }
+
+    /// Quantises each row of the batch with its own number of codebooks: quantizer dropout, section 3.3.
+    ///
+    /// A row's `z` is the sum of its first codebooks, and the other codebooks learn nothing from it; `codes` and
+    /// `latents` hold, past a row's own codebooks, what those would have chosen.
+    ///
+    /// # Shapes
+    ///
+    /// - z: `[B, D, T]`
+    /// - n_quantizers: `B` numbers
+    /// - output: [`Quantized`] with `K` the largest of them
+    ///
+    /// # Panics
+    ///
+    /// Panics if `n_quantizers` is not one number per row, each from one to as many codebooks as there are.
+    pub fn forward_rows(&self, z: Tensor<3>, n_quantizers: &[usize]) -> Quantized {
+        let [b, _, _] = z.dims();
+        assert_eq!(n_quantizers.len(), b, "one number of codebooks per row");
+        n_quantizers.iter().for_each(|&n| self.check(n));
+        let most = n_quantizers.iter().copied().max().unwrap_or(0);
+        let device = z.device();
+
         let mut residual = z;
         let mut sum: Option<Tensor<3>> = None;
         let mut losses: Option<(Tensor<1>, Tensor<1>)> = None;
         let (mut codes, mut latents) = (Vec::new(), Vec::new());
-        for quantizer in &self.quantizers[..n_quantizers] {
+        for (index, quantizer) in self.quantizers[..most].iter().enumerate() {
             let z_e = kernel::conv1d(residual.clone(), &quantizer.in_proj);
             let indices = quantizer.nearest(z_e.clone());
             let entry = quantizer.lookup(indices.clone());
-            let commitment = (z_e.clone() - entry.clone().detach()).square().mean();
-            let codebook = (entry.clone() - z_e.clone().detach()).square().mean();
+            let mut commitment = (z_e.clone() - entry.clone().detach()).square();
+            let mut codebook = (entry.clone() - z_e.clone().detach()).square();
             // Straight through: the value of the entry, the gradient of the projection.
             let passed = z_e.clone() + (entry - z_e.clone()).detach();
-            let z_q = kernel::conv1d(passed, &quantizer.out_proj);
+            let mut z_q = kernel::conv1d(passed, &quantizer.out_proj);
+
+            if n_quantizers.iter().any(|&n| n <= index) {
+                let taken: Vec<f32> = n_quantizers
+                    .iter()
+                    .map(|&n| if index < n { 1.0 } else { 0.0 })
+                    .collect();
+                let taken = Tensor::from_data(TensorData::new(taken, [b, 1, 1]), &device);
+                z_q = z_q * taken.clone();
+                commitment = commitment * taken.clone();
+                codebook = codebook * taken;
+            }
+            let (commitment, codebook) = (commitment.mean(), codebook.mean());
 
             residual = residual - z_q.clone();
             sum = Some(match sum {

@@ -244,6 +244,60 @@ fn a_batch_equals_its_rows() {
 }
 
 #[test]
+fn rows_with_their_own_codebooks_equal_the_rows_alone() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let config = small(&[2, 4], &[4, 2]);
+        let codec = lively(&config, &device);
+        let audio = audio(9, 3, 300, &device);
+        let books = [2, config.n_codebooks, 1];
+        let together = codec.forward_rows(audio.clone(), &books).unwrap();
+        let (mut commitment, mut codebook) = (0.0, 0.0);
+        for (row, &n) in books.iter().enumerate() {
+            let alone = codec
+                .forward(audio.clone().narrow(0, row, 1), Some(n))
+                .unwrap();
+            assert_near(
+                &floats(together.audio.clone().narrow(0, row, 1)),
+                &floats(alone.audio),
+                "audio",
+            );
+            let codes = together.encoded.codes.clone();
+            assert_eq!(
+                ints(codes.narrow(0, row, 1).narrow(1, 0, n)),
+                ints(alone.encoded.codes)
+            );
+            commitment += alone.encoded.commitment_loss.into_scalar::<f32>() / 3.0;
+            codebook += alone.encoded.codebook_loss.into_scalar::<f32>() / 3.0;
+        }
+        let encoded = together.encoded;
+        assert!((encoded.commitment_loss.into_scalar::<f32>() - commitment).abs() < 1e-5);
+        assert!((encoded.codebook_loss.into_scalar::<f32>() - codebook).abs() < 1e-5);
+        for books in [&[1, 1][..], &[1, 0, 1], &[1, 1, 99]] {
+            let error = codec.forward_rows(audio.clone(), books);
+            assert!(matches!(error, Err(DacError::Input { .. })), "{books:?}");
+        }
+    }
+}
+
+#[test]
+fn a_codebook_left_out_of_all_but_one_row_learns_from_that_row_alone() {
+    let device = Device::flex().autodiff();
+    let codec = lively(&small(&[2, 4], &[4, 2]), &device);
+    let second = codec.quantizer.quantizers[1].codebook.val();
+    let gradient = |rows: std::ops::Range<usize>, books: &[usize], share: f32| {
+        let audio = audio(4, 2, 200, &device).narrow(0, rows.start, rows.len());
+        let encoded = codec.forward_rows(audio, books).unwrap().encoded;
+        let gradients = (encoded.codebook_loss * share).backward();
+        floats(second.grad(&gradients).unwrap())
+    };
+    assert_near(
+        &gradient(0..2, &[1, 2], 1.0),
+        &gradient(1..2, &[2], 0.5),
+        "codebook",
+    );
+}
+
+#[test]
 fn gradients_reach_encoder_decoder_and_codebooks() {
     let device = Device::flex().autodiff();
     let codec = lively(&small(&[2, 4], &[4, 2]), &device);

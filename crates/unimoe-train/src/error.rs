@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::{
-    checkpoint::CheckpointError, data::DataError, event::EventError, example::ExampleError,
-    metrics::MetricError, objective::ObjectiveError, optim::OptimError, report::ReportError,
-    spectral::SpectralError, stage::IntegrationError,
+    checkpoint::CheckpointError, codec::CodecTrainingError, data::DataError, event::EventError,
+    example::ExampleError, metrics::MetricError, objective::ObjectiveError, optim::OptimError,
+    report::ReportError, spectral::SpectralError, stage::IntegrationError,
 };
 
 /// Why training could not start or go on.
@@ -20,6 +20,9 @@ pub enum TrainError {
     /// The codec or one of its files.
     #[error(transparent)]
     Codec(#[from] dac_codec::DacError),
+    /// Settings of a codec's training, or nothing to train it on.
+    #[error(transparent)]
+    CodecTraining(#[from] CodecTrainingError),
     /// Manifests, clips or their order.
     #[error(transparent)]
     Data(#[from] DataError),

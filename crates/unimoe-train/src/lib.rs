@@ -25,6 +25,12 @@ mod trainer;
 
 pub use batch::{Batch, Unconditional};
 pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader, StateWriter};
+pub use codec::{
+    AdversarialConfig, BandDiscriminator, CODEC_FOLDER, CodecLearner, CodecObjective, CodecPreset,
+    CodecStart, CodecTraining, CodecTrainingConfig, CodecTrainingError, DiscriminatorConfig,
+    Discriminators, Judgement, PeriodDiscriminator, ResolutionDiscriminator, Sound, SoundSet,
+    SoundSetOptions, discriminator_loss, feature_matching_loss, generator_loss,
+};
 pub use curriculum::Curriculum;
 pub use data::{
     AudioMeasures, Balance, CheckOptions, CheckOutcome, Clip, ClipSet, ClipSetOptions, CodeCache,

@@ -226,9 +226,7 @@ impl<M: Module> Optimized<M> {
         let gradient_norm = match self.gradient_norm() {
             Ok(norm) => norm,
             Err(error) => {
-                for variable in &mut self.variables {
-                    variable.gradient = None;
-                }
+                self.drop_gradients();
                 return Err(error);
             }
         };
@@ -302,8 +300,19 @@ impl<M: Module> Optimized<M> {
         (trained + others.sum::<u64>(), trained)
     }
 
+    /// Forgets the gradients since the last step.
+    pub(crate) fn drop_gradients(&mut self) {
+        for variable in &mut self.variables {
+            variable.gradient = None;
+        }
+    }
+
     /// Norm of all gradients together.
-    fn gradient_norm(&self) -> Result<f64, OptimError> {
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub(crate) fn gradient_norm(&self) -> Result<f64, OptimError> {
         let with = self.variables.iter().filter_map(|variable| {
             let gradient = variable.gradient.clone()?;
             Some((variable, gradient.square().sum()))

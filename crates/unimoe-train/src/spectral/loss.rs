@@ -93,9 +93,19 @@ impl MultiScaleMelLoss {
     /// - x, y: `[B, L]`
     /// - output: `[1]`
     pub fn forward(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
+        self.per_row(x, y).mean()
+    }
+
+    /// The distance of each row of `x` from that of `y`.
+    ///
+    /// # Shapes
+    ///
+    /// - x, y: `[B, L]`
+    /// - output: `[B]`
+    pub fn per_row(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
         let distances = self.scales.iter().map(|scale| {
             let [x, y] = [&x, &y].map(|sound| log10(scale.rows(sound.clone()), self.floor));
-            (x - y).abs().mean()
+            difference(x, y)
         });
         distances.reduce(|a, b| a + b).expect("at least one scale")
     }
@@ -126,13 +136,30 @@ impl MultiScaleStftLoss {
     /// - x, y: `[B, L]`
     /// - output: `[1]`
     pub fn forward(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
+        self.per_row(x, y).mean()
+    }
+
+    /// The distance of each row of `x` from that of `y`.
+    ///
+    /// # Shapes
+    ///
+    /// - x, y: `[B, L]`
+    /// - output: `[B]`
+    pub fn per_row(&self, x: Tensor<2>, y: Tensor<2>) -> Tensor<1> {
         let distances = self.scales.iter().map(|scale| {
             let [x, y] = [&x, &y].map(|sound| scale.magnitude_rows(sound.clone()));
             let [log_x, log_y] = [&x, &y].map(|x| log10(x.clone(), self.floor));
-            (x - y).abs().mean() + (log_x - log_y).abs().mean() * 2.0
+            difference(x, y) + difference(log_x, log_y) * 2.0
         });
         distances.reduce(|a, b| a + b).expect("at least one scale")
     }
+}
+
+/// `mean |x - y|` of each row, `[B, N, F] -> [B]`.
+fn difference(x: Tensor<3>, y: Tensor<3>) -> Tensor<1> {
+    let [b, n, f] = x.dims();
+    let means = (x - y).abs().reshape([b, n * f]).mean_dim(1);
+    means.reshape([b])
 }
 
 fn check(windows: &[usize], floor: f64) -> Result<(), SpectralError> {

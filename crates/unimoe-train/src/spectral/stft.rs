@@ -142,6 +142,13 @@ impl Stft {
         power.clamp_min(MIN_POWER).sqrt()
     }
 
+    /// Real and imaginary part as the two channels of an image, `[B, 2, N, F]`.
+    pub(crate) fn image(&self, audio: Tensor<2>) -> Tensor<4> {
+        let parts = self.project(audio);
+        let [b, n, columns] = parts.dims();
+        parts.reshape([b, n, 2, columns / 2]).swap_dims(1, 2)
+    }
+
     /// `[B, L] -> [B, N, 2 F]`.
     fn project(&self, audio: Tensor<2>) -> Tensor<3> {
         let frames = self.frames(audio);

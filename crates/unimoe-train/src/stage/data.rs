@@ -103,7 +103,7 @@ impl StageData {
         Ok(domains.into_values().collect())
     }
 
-    fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         match self.skip_unusable {
             true => Policy::Skip,
             false => Policy::Fail,
@@ -111,7 +111,7 @@ impl StageData {
     }
 
     /// What to learn from and what to measure on.
-    fn split(&self) -> Result<(Manifest, Manifest), TrainError> {
+    pub(crate) fn split(&self) -> Result<(Manifest, Manifest), TrainError> {
         let mut training = self.load(&self.manifests)?;
         if !self.validation.is_empty() {
             return Ok((training, self.load(&self.validation)?));
