@@ -4,6 +4,7 @@ mod data;
 mod eval;
 mod report;
 mod train;
+mod train_codec;
 mod video;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use train::{
     CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
     TrainCommand,
 };
+pub use train_codec::TrainCodecArgs;
 pub use video::{Clip, VideoMusicArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 the work failed, 2 wrong arguments, 3 unusable input \

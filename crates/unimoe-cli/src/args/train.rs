@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use unimoe_model::DeviceChoice;
 
-use super::positive;
+use super::{positive, train_codec::TrainCodecArgs};
 
 /// `unimoe train`.
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,8 @@ pub enum TrainCommand {
     BaselineDense(StageArgs),
     /// Train a mixture of experts on all domains, without curriculum
     BaselineMoe(StageArgs),
+    /// Train a codec on recordings
+    Codec(Box<TrainCodecArgs>),
     /// Print the default settings of a stage as JSON, to edit and give back with --settings
     Settings {
         /// The stage
@@ -41,6 +43,8 @@ pub enum SettingsOf {
     Stage,
     /// Integration
     Integration,
+    /// A codec
+    Codec,
 }
 
 /// The data to train on.
@@ -180,6 +184,7 @@ impl TrainCommand {
             Self::Integrate(args) => args.json,
             Self::Warmup(args) | Self::Joint(args) => args.common.json,
             Self::BaselineDense(args) | Self::BaselineMoe(args) => args.common.json,
+            Self::Codec(args) => args.json,
             Self::Settings { .. } => false,
         }
     }

@@ -11,6 +11,7 @@ mod music;
 mod report;
 mod speech;
 mod train;
+mod train_codec;
 mod video_music;
 
 use crate::{

@@ -7,8 +7,9 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use unimoe_train::{
-    Curriculum, DenseBaseline, Integration, JointTraining, MODEL_FOLDER, MoeBaseline, RunEnd,
-    SpecialistTraining, Stage, StageConfig, StageData, TrainError, Warmup, Workplace,
+    CodecTrainingConfig, Curriculum, DenseBaseline, Integration, JointTraining, MODEL_FOLDER,
+    MoeBaseline, RunEnd, SpecialistTraining, Stage, StageConfig, StageData, TrainError, Warmup,
+    Workplace,
 };
 
 use crate::{
@@ -51,6 +52,7 @@ pub fn run(command: &TrainCommand) -> Result<(), CliError> {
             stage(args, |config| Box::new(DenseBaseline { config }))
         }
         TrainCommand::BaselineMoe(args) => stage(args, |config| Box::new(MoeBaseline { config })),
+        TrainCommand::Codec(args) => super::train_codec::run(args),
         TrainCommand::Settings { of } => settings(*of),
     }
 }
@@ -127,6 +129,7 @@ fn settings(of: SettingsOf) -> Result<(), CliError> {
         SettingsOf::Curriculum => report::json(&Curriculum::default()),
         SettingsOf::Stage => report::json(&StageConfig::default()),
         SettingsOf::Integration => report::json(&Integration::default()),
+        SettingsOf::Codec => report::json(&CodecTrainingConfig::default()),
     }
 }
 
@@ -156,7 +159,9 @@ fn data(common: &CommonArgs) -> StageData {
 }
 
 /// Settings from a file, or the defaults.
-fn read_settings<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, CliError> {
+pub(super) fn read_settings<T: DeserializeOwned + Default>(
+    path: Option<&Path>,
+) -> Result<T, CliError> {
     let Some(path) = path else {
         return Ok(T::default());
     };
@@ -197,7 +202,13 @@ fn in_workplace(
 }
 
 /// Says what came of it.
-fn tell(json: bool, stage: &str, end: RunEnd, model: &Path, output: &Path) -> Result<(), CliError> {
+pub(super) fn tell(
+    json: bool,
+    stage: &str,
+    end: RunEnd,
+    model: &Path,
+    output: &Path,
+) -> Result<(), CliError> {
     let (finished, steps_done) = match end {
         RunEnd::Finished => (true, None),
         RunEnd::Stopped { step } => (false, Some(step)),
@@ -220,7 +231,7 @@ fn tell(json: bool, stage: &str, end: RunEnd, model: &Path, output: &Path) -> Re
 }
 
 /// Who is to blame decides the exit code.
-fn failure(action: &'static str) -> impl FnOnce(TrainError) -> CliError {
+pub(super) fn failure(action: &'static str) -> impl FnOnce(TrainError) -> CliError {
     move |error| match error {
         error if error.is_interrupt() => CliError::Interrupted,
         TrainError::Optim(_) | TrainError::LossNotFinite { .. } => CliError::work(action)(error),
