@@ -57,9 +57,12 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), TrainError> {
         _ => Path::new("."),
     };
     let save = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".unfinished-")
-            .tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".unfinished-");
+        // What an ordinary new file gets; the process's umask is taken off.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;

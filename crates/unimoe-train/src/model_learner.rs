@@ -189,7 +189,10 @@ impl Learner for ModelLearner {
             let mut batch = self.batch(&examples?, 0.0, 0);
             let objective = self.objective(&model, &mut batch, 0)?;
             losses.add(&objective.codes, &batch);
-            routing.record(&objective.routings, &batch.domains);
+            // Where there is one expert there is nothing to tell.
+            if objective.routings.first().is_some_and(|one| one.pool() > 1) {
+                routing.record(&objective.routings, &batch.domains);
+            }
         }
         let domains = losses.domains();
         Ok(ValidationOutcome {

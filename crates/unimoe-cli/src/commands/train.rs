@@ -125,12 +125,12 @@ fn integrate(args: &IntegrateArgs) -> Result<(), CliError> {
 }
 
 fn settings(of: SettingsOf) -> Result<(), CliError> {
-    match of {
-        SettingsOf::Curriculum => report::json(&Curriculum::default()),
-        SettingsOf::Stage => report::json(&StageConfig::default()),
-        SettingsOf::Integration => report::json(&Integration::default()),
-        SettingsOf::Codec => report::json(&CodecTrainingConfig::default()),
-    }
+    let text = match of {
+        SettingsOf::Curriculum => serde_json::to_string_pretty(&Curriculum::default()),
+        SettingsOf::Stage => serde_json::to_string_pretty(&StageConfig::default()),
+        SettingsOf::Integration => serde_json::to_string_pretty(&Integration::default()),
+    };
+    report::print(&(text.map_err(CliError::work("write the settings"))? + "\n"))
 }
 
 /// What the command line says of a stage counts more than its settings.
