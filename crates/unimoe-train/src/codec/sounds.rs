@@ -135,7 +135,7 @@ impl SoundSet {
                         field: "audio",
                         reason: error.to_string(),
                     };
-                    faults.insert(found.len(), fault);
+                    faults.insert(found.len(), vec![fault]);
                 });
                 found.push(read.ok());
             }
