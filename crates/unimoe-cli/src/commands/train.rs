@@ -7,9 +7,9 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use unimoe_train::{
-    CodecTrainingConfig, Curriculum, DenseBaseline, Integration, JointTraining, MODEL_FOLDER,
-    MoeBaseline, RunEnd, SpecialistTraining, Stage, StageConfig, StageData, TrainError, Warmup,
-    Workplace,
+    CheckpointError, CodecTrainingConfig, Curriculum, DenseBaseline, Integration, JointTraining,
+    MODEL_FOLDER, MoeBaseline, OptimError, RunEnd, SpecialistTraining, Stage, StageConfig,
+    StageData, TrainError, Warmup, Workplace,
 };
 
 use crate::{
@@ -129,6 +129,7 @@ fn settings(of: SettingsOf) -> Result<(), CliError> {
         SettingsOf::Curriculum => serde_json::to_string_pretty(&Curriculum::default()),
         SettingsOf::Stage => serde_json::to_string_pretty(&StageConfig::default()),
         SettingsOf::Integration => serde_json::to_string_pretty(&Integration::default()),
+        SettingsOf::Codec => serde_json::to_string_pretty(&CodecTrainingConfig::default()),
     };
     report::print(&(text.map_err(CliError::work("write the settings"))? + "\n"))
 }
@@ -234,8 +235,13 @@ pub(super) fn tell(
 pub(super) fn failure(action: &'static str) -> impl FnOnce(TrainError) -> CliError {
     move |error| match error {
         error if error.is_interrupt() => CliError::Interrupted,
-        TrainError::Optim(_) | TrainError::LossNotFinite { .. } => CliError::work(action)(error),
-        TrainError::Io { .. } | TrainError::Event(_) => CliError::work(action)(error),
+        TrainError::LossNotFinite { .. } | TrainError::Io { .. } | TrainError::Event(_) => {
+            CliError::work(action)(error)
+        }
+        TrainError::Optim(
+            OptimError::NotFinite { .. } | OptimError::Checkpoint(CheckpointError::Io { .. }),
+        )
+        | TrainError::Checkpoint(CheckpointError::Io { .. }) => CliError::work(action)(error),
         error => CliError::input(format!("what is there to {action}"))(error),
     }
 }
