@@ -50,7 +50,7 @@ pub enum ExampleError {
         /// The clip.
         id: String,
         /// What is wrong.
-        source: PromptError,
+        source: Box<PromptError>,
     },
     /// Its codes.
     #[error("clip `{id}`: {source}")]
@@ -58,7 +58,7 @@ pub enum ExampleError {
         /// The clip.
         id: String,
         /// What is wrong.
-        source: CodesError,
+        source: Box<CodesError>,
     },
     /// A code that the model doesn't have.
     #[error("clip `{id}`: code {code} where the model has {limit} codes")]
@@ -218,7 +218,7 @@ impl ExampleBuilder {
         let encoded = prompt.and_then(|prompt| prompt.conditional().encode(&self.tokenizer));
         let ids = encoded.map_err(|source| ExampleError::Prompt {
             id: id_of(),
-            source,
+            source: Box::new(source),
         })?;
         let found = ids.len().saturating_add(rows(frames));
         match found > limit {
@@ -242,11 +242,11 @@ impl ExampleBuilder {
         let id_of = || id.to_string();
         let codes = |source| ExampleError::Codes {
             id: id_of(),
-            source,
+            source: Box::new(source),
         };
         let prompt_error = |source| ExampleError::Prompt {
             id: id_of(),
-            source,
+            source: Box::new(source),
         };
         if sound.n_frames() == 0 {
             return Err(ExampleError::Empty { id: id_of() });
