@@ -33,11 +33,7 @@ pub fn run(args: &PrepareArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     check_output(&report_path, source)?;
     let rules = rules(args)?;
     let device = args.device.resolve()?;
-    let mut manifest = load(source)?;
-    let without_voice = match &args.voices_by {
-        Some(column) => manifest.add_voices(column, args.seed),
-        None => manifest.count_without_voice(),
-    };
+    let manifest = load(source)?;
     let encoder = codec(args, &device)?;
     let cache = CodeCache::open(&args.cache).map_err(failure("the cache"))?;
 
@@ -49,7 +45,12 @@ pub fn run(args: &PrepareArgs, interrupt: &Interrupt) -> Result<(), CliError> {
         workers: args.reading.workers(),
     };
     let governed = rules.apply(manifest, &options, &mut |done, _| watch.step(done));
-    let governed = governed.map_err(failure("the manifests"))?;
+    let mut governed = governed.map_err(failure("the manifests"))?;
+    // Of the clips that are left, so that no voice is one that was dropped.
+    let without_voice = match &args.voices_by {
+        Some(column) => governed.manifest.add_voices(column, args.seed),
+        None => governed.manifest.count_without_voice(),
+    };
     let emptied = governed.report.check();
 
     let mut written = report::PrepareReport {
