@@ -2,8 +2,8 @@
 //!
 //! The thresholds lie between what was measured on spoken digits (Free Spoken Digit Dataset) and four longer voices: copies
 //! at another volume or rate, cut, filtered or encoded at 24 to 64 kbit/s (MP3, Opus, AAC, Vorbis) differ in 0.7 to 14 % of
-//! the bits, 18 % at most; 300 recordings among themselves in 47 %, the two most alike (one speaker, one word) in 23 %. With the thresholds below one
-//! of all 3,000 recordings is taken for another's copy, by 16 % and its equal text.
+//! the bits, 18 % at most; 300 recordings among themselves in 47 %, the two most alike (one speaker, one word) in 23 %.
+//! With the thresholds below one of all 3,000 recordings is taken for another's copy, by 16 % and its equal text.
 //!
 //! Some 6 kB are held for each clip that is kept.
 
