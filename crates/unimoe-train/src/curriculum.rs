@@ -86,7 +86,7 @@ impl Curriculum {
                 domain: domain.name.clone(),
                 config: self.specialist.clone(),
             };
-            let folder = output.join(specialist.name());
+            let folder = output.join(file_name(&specialist.name()));
             let end = specialist.run(base, data, &folder, workplace)?;
             if end != RunEnd::Finished {
                 return Ok(end);
@@ -127,5 +127,31 @@ impl Curriculum {
         let logs = logs.collect::<Result<Vec<_>, _>>()?;
         write_report(&output.join(REPORT_FILE), "Curriculum", &logs)?;
         Ok(RunEnd::Finished)
+    }
+}
+
+/// A name as a folder can have it on every system: letters, digits, `-` and `_` stay, other bytes become `%XX`.
+fn file_name(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'-' | b'_' => char::from(byte).to_string(),
+            letter if letter.is_ascii_alphanumeric() => char::from(letter).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_domain_leaves_the_output_folder() {
+        assert_eq!(
+            file_name("specialist-video_music"),
+            "specialist-video_music"
+        );
+        assert_eq!(file_name("a/../b"), "a%2F%2E%2E%2Fb");
+        assert_eq!(file_name("\u{e9}"), "%C3%A9");
     }
 }
