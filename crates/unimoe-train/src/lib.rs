@@ -76,3 +76,8 @@ pub use stage::{
     WARMED_UP, Warmup, Workplace,
 };
 pub use trainer::{CHECKPOINTS_FOLDER, LoopConfig, RunEnd, Training};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
