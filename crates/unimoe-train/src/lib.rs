@@ -19,6 +19,7 @@ mod model_learner;
 mod objective;
 mod optim;
 mod report;
+mod reproduce;
 mod spectral;
 mod stage;
 mod trainer;
@@ -64,6 +65,9 @@ pub use optim::{
 pub use report::{
     DomainRouting, GradientConflict, ReportError, RunLog, dead_experts, gradient_conflict,
     mutual_information, render_report, shared_parameters, write_report,
+};
+pub use reproduce::{
+    Claim, Figure, Method, MethodResult, REPRODUCTION_FILES, Reproduction, ReproductionResults,
 };
 pub use spectral::{
     MelSpectrogram, MelSpectrogramConfig, MultiScaleMelLoss, MultiScaleMelLossConfig,

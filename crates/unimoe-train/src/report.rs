@@ -5,6 +5,7 @@
 //! experts in each layer (figure 4), load of experts and null experts by layer and domain (figure 5); and beside
 //! it router entropy, how far experts belong to domains, gradient conflict, learning rate, gradient norm and speed.
 
+mod comparison;
 mod conflict;
 mod curve;
 mod error;
@@ -18,6 +19,7 @@ mod specialization;
 
 use std::{io::Write, path::Path};
 
+pub(crate) use comparison::{Comparison, ComparisonLine, ComparisonTable, write_comparison};
 pub use conflict::{GradientConflict, gradient_conflict, shared_parameters};
 pub use error::ReportError;
 pub use routing::DomainRouting;
@@ -34,7 +36,11 @@ use section::Material;
 ///
 /// A [`ReportError`] where a plot can't be drawn or the file can't be written; nothing is left then.
 pub fn write_report(path: &Path, title: &str, runs: &[RunLog]) -> Result<(), ReportError> {
-    let html = render_report(title, runs)?;
+    save(path, &render_report(title, runs)?)
+}
+
+/// Writes a page to the file `path`, whole or not at all.
+fn save(path: &Path, html: &str) -> Result<(), ReportError> {
     let io = |source| ReportError::Io {
         path: path.to_path_buf(),
         source,
@@ -71,16 +77,19 @@ pub fn write_report(path: &Path, title: &str, runs: &[RunLog]) -> Result<(), Rep
 ///
 /// [`ReportError::Plot`] where a plot can't be drawn.
 pub fn render_report(title: &str, runs: &[RunLog]) -> Result<String, ReportError> {
-    let material = Material::new(runs.iter().map(History::new).collect());
     let introduction = match runs {
         [] => "No run was given, so there is nothing to show.".to_string(),
         [run] => format!("One run: {}.", plot::label(&run.name)),
         runs => format!("{} runs, in the order given.", runs.len()),
     };
-    let sections = if runs.is_empty() {
-        Vec::new()
-    } else {
-        material.sections()?
-    };
+    let sections = sections(runs)?;
     Ok(page::page(&plot::label(title), &introduction, &sections))
+}
+
+/// The sections on `runs`; none without runs.
+fn sections(runs: &[RunLog]) -> Result<Vec<page::Section>, ReportError> {
+    match runs {
+        [] => Ok(Vec::new()),
+        runs => Material::new(runs.iter().map(History::new).collect()).sections(),
+    }
 }

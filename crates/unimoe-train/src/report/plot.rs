@@ -3,6 +3,7 @@
 //! The background is transparent and the ink is the page's text colour, so that one drawing is read on
 //! light and on dark pages. Legends stand outside the drawing, where long names can wrap.
 
+mod grouped;
 mod heat;
 mod lines;
 mod stacked;
@@ -20,6 +21,7 @@ use plotters::{
 
 use super::error::ReportError;
 
+pub(super) use grouped::GroupedBars;
 pub(super) use heat::{HeatMap, Scale};
 pub(super) use lines::{LinePlot, Series, Stroke};
 pub(super) use stacked::StackedBars;
