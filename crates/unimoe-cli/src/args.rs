@@ -3,6 +3,7 @@
 mod data;
 mod eval;
 mod report;
+mod reproduce;
 mod train;
 mod train_codec;
 mod video;
@@ -19,6 +20,7 @@ pub use eval::{
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
 };
 pub use report::ReportArgs;
+pub use reproduce::{ReproduceArgs, Scale};
 pub use train::{
     CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
     TrainCommand,
@@ -62,6 +64,8 @@ pub enum Command {
     /// Measure what was generated: texts, sounds, embeddings, class logits
     #[command(subcommand)]
     Eval(EvalCommand),
+    /// Compare the curriculum with specialists, dense and MoE joint training in miniature
+    Reproduce(ReproduceArgs),
     /// Write a randomly initialised model folder in the released layout
     Init(InitArgs),
     /// Show what a model folder holds: configuration, parameters, memory
@@ -85,6 +89,7 @@ impl Command {
             Self::Train(command) => command.wants_json(),
             Self::Report(args) => args.json,
             Self::Eval(command) => command.output().json,
+            Self::Reproduce(args) => args.json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Completions { .. } => false,

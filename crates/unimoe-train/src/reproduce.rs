@@ -176,7 +176,6 @@ impl Reproduction {
                 logs = bench.take_logs();
             }
             outcomes.push(SeedOutcome {
-                seed,
                 bound: bench.bound(),
                 methods,
             });

@@ -9,6 +9,7 @@ mod init;
 mod inspect;
 mod music;
 mod report;
+mod reproduce;
 mod speech;
 mod train;
 mod train_codec;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Train(command) => train::run(command),
         Command::Report(args) => report::run(args),
         Command::Eval(command) => eval::run(command, &Interrupt::listen()?),
+        Command::Reproduce(args) => reproduce::run(args),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => completions::run(*shell),

@@ -71,7 +71,6 @@ pub struct ReproductionResults {
 /// What came of all methods with one seed.
 #[derive(Debug, Clone)]
 pub(super) struct SeedOutcome {
-    pub seed: u64,
     pub bound: Vec<f64>,
     pub methods: Vec<Outcome>,
 }
