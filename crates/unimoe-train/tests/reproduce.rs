@@ -12,8 +12,8 @@ use std::{
 use burn::tensor::Device;
 use common::{GO_ON, Silent};
 use unimoe_train::{
-    Event, EventError, Method, Observer, REPRODUCTION_FILES, Reproduction, ReproductionResults,
-    RunEnd, Workplace,
+    Event, EventError, JsonLines, Method, Observer, REPRODUCTION_FILES, Reproduction,
+    ReproductionResults, RunEnd, Workplace,
 };
 
 fn run(
@@ -78,6 +78,8 @@ fn an_interrupted_comparison_goes_on_to_the_results_of_an_uninterrupted_one() {
         let has_choice = matches!(result.method, Method::Moe | Method::Curriculum);
         assert_eq!(result.mutual_information.is_some(), has_choice);
     }
-    let log = whole.join("seed-0/curriculum/joint/events.jsonl");
+    let log = whole
+        .join("seed-0/curriculum/joint")
+        .join(JsonLines::FILE_NAME);
     assert!(log.is_file());
 }

@@ -187,8 +187,6 @@ impl<'a> History<'a> {
             Event::End {
                 reason, message, ..
             } => self.end = Some((reason, message)),
-            // What is prepared before a run is no part of it.
-            Event::Prepare { .. } | Event::Data { .. } => {}
         }
     }
 }

@@ -18,12 +18,12 @@ use super::{
 use crate::{
     checkpoint::CheckpointPolicy,
     error::TrainError,
-    event::{Event, JsonLines, RoutingSummary},
+    event::{Event, RoutingSummary},
     learner::Learner,
     model_learner::ModelLearner,
     report::RunLog,
     stage::{Integration, StageConfig, WARMED_UP, Workplace},
-    trainer::{EVENTS_FILE, RunEnd, Training},
+    trainer::{RunEnd, Training},
 };
 
 /// Inner width of a specialist's feed-forward block; the integrated model's experts are halves of it.
@@ -403,9 +403,9 @@ fn total_width(integration: &Integration) -> usize {
 }
 
 fn read(folder: &Path, name: &str) -> Result<RunLog, TrainError> {
-    let events = JsonLines::read(&folder.join(EVENTS_FILE))?;
-    let name = name.replace('/', ": ");
-    Ok(RunLog { name, events })
+    let mut log = RunLog::read(folder)?;
+    log.name = name.replace('/', ": ");
+    Ok(log)
 }
 
 type Measured = (BTreeMap<String, f64>, BTreeMap<String, RoutingSummary>);
