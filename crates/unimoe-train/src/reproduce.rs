@@ -46,7 +46,7 @@ pub struct Reproduction {
     pub seeds: u64,
     /// The first of the seeds; the others follow it. Default: 0
     pub first_seed: u64,
-    /// Optimizer steps of each method; a multiple of 8. Default: 960
+    /// Optimizer steps of each method; a multiple of 8. Default: 480
     pub steps: u64,
     /// Clips of each batch. Default: 16
     pub batch_size: usize,
@@ -63,7 +63,7 @@ impl Default for Reproduction {
         Self {
             seeds: 3,
             first_seed: 0,
-            steps: 960,
+            steps: 480,
             batch_size: 16,
             clips: 8,
             validation_clips: 32,

@@ -24,8 +24,11 @@ pub(in crate::report) struct GroupedBars {
     /// Name of each category.
     pub categories: Vec<String>,
     /// Name and colour of each thing, and its value and half the whisker's length in each category.
-    pub groups: Vec<(String, RGBColor, Vec<(f64, f64)>)>,
+    pub groups: Vec<Group>,
 }
+
+/// Name, colour, and a value with its spread in each category.
+type Group = (String, RGBColor, Vec<(f64, f64)>);
 
 impl GroupedBars {
     /// Draws the bars from zero; `None` where there is no positive value. Values that aren't positive are left out.
