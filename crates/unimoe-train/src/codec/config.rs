@@ -319,14 +319,13 @@ mod tests {
             (good.clone().with_bands(vec![0.5]), "bands"),
             (good.clone().with_bands(vec![f64::NAN, 1.0]), "bands"),
             (good.clone().with_bands(vec![1e-9, 1.0]), "bands"),
+            (good.clone().with_windows(vec![1 << 40]), "windows"),
         ] {
             let error = config.validate().unwrap_err();
             let is_named =
                 matches!(error, CodecTrainingError::Setting { setting, .. } if setting == name);
             assert!(is_named, "{name}: {error}");
         }
-        let error = good.with_windows(vec![1 << 40]).validate().unwrap_err();
-        assert!(matches!(error, CodecTrainingError::Spectral(_)));
     }
 
     #[test]
