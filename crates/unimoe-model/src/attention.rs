@@ -9,17 +9,14 @@ use burn::{
     config::Config,
     module::Module,
     nn::{Linear, LinearConfig},
-    tensor::{Bool, DType, Device, Int, Tensor, TensorData, activation::softmax},
+    tensor::{DType, Device, Tensor},
 };
+use fused_ops::{CausalMask, causal_softmax};
 
 use crate::{cache::LayerCache, mrope::RopeTable};
 
 /// Largest number of attention scores computed at once, so that memory grows with `T`, not `S * T`.
 const MAX_SCORES: usize = 1 << 24;
-
-/// What a blocked score becomes: far below any real score, and finite, so that a row without any
-/// visible key (padding) averages values instead of becoming NaN.
-const BLOCKED: f32 = -1e30;
 
 /// Configuration to create a [`GroupedQueryAttention`].
 #[derive(Config, Debug)]
@@ -50,15 +47,6 @@ pub struct GroupedQueryAttention {
     d_head: usize,
 }
 
-/// Which keys a query may see: those at or before its own position that are not padding.
-#[derive(Debug, Clone)]
-pub struct CausalMask {
-    /// `true` where the key is padding, `[B, 1, 1, T]`; `None` where no key is.
-    padding: Option<Tensor<4, Bool>>,
-    /// Number of cached positions before the first query.
-    start: usize,
-}
-
 impl GroupedQueryAttentionConfig {
     /// Initializes a [`GroupedQueryAttention`].
     ///
@@ -85,40 +73,6 @@ impl GroupedQueryAttentionConfig {
     }
 }
 
-impl CausalMask {
-    /// A mask over the keys of `real` (`true` where a key is not padding, `[B, T]` in row-major
-    /// order) for queries that follow `start` cached positions.
-    pub fn new(real: &[bool], batch: usize, start: usize, device: &Device) -> Self {
-        let keys = real.len().checked_div(batch).unwrap_or(0);
-        let padding = real.contains(&false).then(|| {
-            let padding: Vec<bool> = real.iter().map(|real| !real).collect();
-            Tensor::from_data(TensorData::new(padding, [batch, 1, 1, keys]), device)
-        });
-        Self { padding, start }
-    }
-
-    /// What to add to the scores of the queries `first..first + n`; `None` where all is visible.
-    fn bias(&self, first: usize, n: usize, keys: usize, device: &Device) -> Option<Tensor<4>> {
-        let fill = |mask: Tensor<4, Bool>| {
-            Tensor::<4>::zeros(mask.dims(), (device, DType::F32)).mask_fill(mask, BLOCKED)
-        };
-        let last_of_first = self.start + first;
-        let causal = (last_of_first + 1 < keys).then(|| {
-            let key = Tensor::<1, Int>::arange(0..keys as i64, device).unsqueeze::<2>();
-            let query =
-                Tensor::<1, Int>::arange(last_of_first as i64..(last_of_first + n) as i64, device)
-                    .unsqueeze_dim::<2>(1);
-            let later = key.expand([n, keys]).greater(query.expand([n, keys]));
-            fill(later.reshape([1, 1, n, keys]))
-        });
-        let padding = self.padding.clone().map(fill);
-        match (causal, padding) {
-            (Some(causal), Some(padding)) => Some(causal + padding),
-            (causal, padding) => causal.or(padding),
-        }
-    }
-}
-
 impl GroupedQueryAttention {
     /// Attends from `x` to itself and to what `cache` holds; appends the new keys and values to it.
     ///
@@ -138,11 +92,12 @@ impl GroupedQueryAttention {
         cache: Option<(&mut LayerCache, usize)>,
     ) -> Tensor<3> {
         let [batch, length, _] = x.dims();
-        let heads =
-            |x: Tensor<3>, n: usize| x.reshape([batch, length, n, self.d_head]).swap_dims(1, 2);
-        let q = rope.rotate(heads(self.q_proj.forward(x.clone()), self.n_heads));
-        let k = rope.rotate(heads(self.k_proj.forward(x.clone()), self.n_kv_heads));
-        let v = heads(self.v_proj.forward(x), self.n_kv_heads);
+        let scale = (self.d_head as f64).powf(-0.5);
+        let q = rope.rotate_heads(self.q_proj.forward(x.clone()), self.n_heads, scale);
+        let k = rope.rotate_heads(self.k_proj.forward(x.clone()), self.n_kv_heads, 1.0);
+        let v = (self.v_proj.forward(x))
+            .reshape([batch, length, self.n_kv_heads, self.d_head])
+            .swap_dims(1, 2);
         let (k, v) = match cache {
             Some((layer, start)) => layer.append(start, k, v),
             None => (k, v),
@@ -153,8 +108,12 @@ impl GroupedQueryAttention {
         let mut parts = Vec::with_capacity(length.div_ceil(step));
         for first in (0..length).step_by(step) {
             let n = step.min(length - first);
-            let part = q.clone().narrow(2, first, n);
-            parts.push(self.attend(part, &k, &v, mask.bias(first, n, keys, &q.device())));
+            let part = if n == length {
+                q.clone()
+            } else {
+                q.clone().narrow(2, first, n)
+            };
+            parts.push(self.attend(part, &k, &v, mask, first));
         }
         let context = match parts.pop() {
             Some(only) if parts.is_empty() => only,
@@ -169,30 +128,25 @@ impl GroupedQueryAttention {
         self.o_proj.forward(merged)
     }
 
-    /// Softmax attention of `q` `[B, Q, n, h]` over `k`, `v` `[B, N, T, h]` to `[B, Q, n, h]`.
+    /// Softmax attention of `q` `[B, Q, n, h]`, from query `first` on and already scaled, over `k`, `v` `[B, N, T, h]` to
+    /// `[B, Q, n, h]`.
     fn attend(
         &self,
         q: Tensor<4>,
         k: &Tensor<4>,
         v: &Tensor<4>,
-        bias: Option<Tensor<4>>,
+        mask: &CausalMask,
+        first: usize,
     ) -> Tensor<4> {
         let [batch, n_heads, n, d_head] = q.dims();
-        let keys = k.dims()[2];
         let dtype = q.dtype();
         let rows = n_heads / self.n_kv_heads * n;
 
         // The query heads of a group become rows of one product with their shared keys.
-        let q = q.reshape([batch, self.n_kv_heads, rows, d_head]) * (d_head as f64).powf(-0.5);
+        let q = q.reshape([batch, self.n_kv_heads, rows, d_head]);
         let scores = q.matmul(k.clone().swap_dims(2, 3)).cast(DType::F32);
-        let scores = match bias {
-            Some(bias) => {
-                let scores = scores.reshape([batch, n_heads, n, keys]) + bias;
-                scores.reshape([batch, self.n_kv_heads, rows, keys])
-            }
-            None => scores,
-        };
-        let context = softmax(scores, 3).cast(dtype).matmul(v.clone());
+        let weights = causal_softmax(scores, mask, first..first + n);
+        let context = weights.cast(dtype).matmul(v.clone());
         context.reshape([batch, n_heads, n, d_head])
     }
 }

@@ -10,10 +10,11 @@ use burn::{
     nn::{RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor},
 };
+use fused_ops::{CausalMask, rms_norm};
 use moe_router::{DynamicCapacityMoe, DynamicCapacityMoeConfig, Routing, RoutingContext};
 
 use crate::{
-    attention::{CausalMask, GroupedQueryAttention, GroupedQueryAttentionConfig},
+    attention::{GroupedQueryAttention, GroupedQueryAttentionConfig},
     cache::{KvCache, LayerCache},
     mrope::RopeTable,
 };
@@ -122,7 +123,7 @@ impl Decoder {
             cache.advance(length);
         }
         DecoderOutput {
-            hidden: self.norm.forward(hidden),
+            hidden: rms_norm(hidden, &self.norm),
             routings,
         }
     }
@@ -143,13 +144,15 @@ impl DecoderLayer {
         cache: Option<(&mut LayerCache, usize)>,
     ) -> (Tensor<3>, Routing) {
         let attended = self.attention.forward(
-            self.attention_norm.forward(x.clone()),
+            rms_norm(x.clone(), &self.attention_norm),
             &context.rope,
             &context.mask,
             cache,
         );
         let x = x + attended;
-        let moe = self.moe.forward(self.moe_norm.forward(x.clone()), routing);
+        let moe = self
+            .moe
+            .forward(rms_norm(x.clone(), &self.moe_norm), routing);
         (x + moe.hidden, moe.routing)
     }
 }

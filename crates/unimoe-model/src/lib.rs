@@ -33,7 +33,7 @@ mod tokenizer;
 mod vision;
 mod weights;
 
-pub use attention::{CausalMask, GroupedQueryAttention, GroupedQueryAttentionConfig};
+pub use attention::{GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use cache::{KvCache, KvCacheShape, LayerCache};
 pub use config::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig, VisionConfig};
 pub use decoder::{Decoder, DecoderConfig, DecoderContext, DecoderLayer, DecoderOutput};
@@ -44,6 +44,7 @@ pub use error::{
     CodesError, ConfigError, GenerationError, InputError, PromptError, RequestError, SamplingError,
     TokenizerError, UniMoeError, WeightsError,
 };
+pub use fused_ops::CausalMask;
 pub use generate::{
     Batching, GeneratedCodes, GeneratedFrame, Generation, GenerationOptions, GenerationRequest,
     PromptRow, StopReason,

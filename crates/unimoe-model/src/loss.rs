@@ -2,7 +2,8 @@
 //!
 //! Axes: `B` rows, `S` positions, `K` channels, `V` codec vocabulary.
 
-use burn::tensor::{DType, Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{DType, Tensor, TensorData};
+use fused_ops::cross_entropy;
 
 /// The label of a position that doesn't count.
 pub const IGNORED: i64 = -100;
@@ -14,8 +15,7 @@ pub struct CodecLoss {
     pub channels: Tensor<1>,
     /// Sum over the channels, `[1]`.
     pub total: Tensor<1>,
-    /// Cross entropy of each label but the first position's, `[B * (S - 1), K]`; meaningless where the label is
-    /// [`IGNORED`].
+    /// Cross entropy of each label but the first position's, `[B * (S - 1), K]`; 0 where the label is [`IGNORED`].
     pub each: Tensor<2>,
 }
 
@@ -40,45 +40,34 @@ pub fn codec_cross_entropy(logits: Tensor<4>, labels: &[i64]) -> CodecLoss {
         batch * length * channels,
         "one label for each position and channel"
     );
-    let device = logits.device();
-    // Shift by one: the last position predicts nothing, the first is predicted by none.
-    let shifted = labels
-        .chunks(length * channels)
-        .flat_map(|row| &row[channels..]);
     let mut counts = vec![0usize; channels];
-    let mut targets = Vec::with_capacity(batch * (length - 1) * channels);
-    let mut weights = Vec::with_capacity(targets.capacity());
-    for (place, &label) in shifted.enumerate() {
-        let counted = label != IGNORED;
-        assert!(
-            !counted || (0..codes as i64).contains(&label),
-            "label {label} is not below {codes}"
-        );
-        counts[place % channels] += usize::from(counted);
-        targets.push(if counted { label as i32 } else { 0 });
-        weights.push(counted);
+    let mut target = |(place, &label): (usize, &i64)| {
+        if label == IGNORED {
+            return None;
+        }
+        let class = u32::try_from(label)
+            .ok()
+            .filter(|class| (*class as usize) < codes);
+        assert!(class.is_some(), "label {label} is not below {codes}");
+        counts[place % channels] += 1;
+        class
+    };
+    // Shifted by one: the last position predicts nothing, the first is predicted by none.
+    let mut targets = Vec::with_capacity(labels.len());
+    for row in labels.chunks(length * channels) {
+        targets.extend(row[channels..].iter().enumerate().map(&mut target));
+        targets.extend(std::iter::repeat_n(None, channels));
     }
-    let means: Vec<f32> = weights
-        .iter()
-        .enumerate()
-        .map(|(place, &counted)| {
-            if counted {
-                1.0 / counts[place % channels] as f32
-            } else {
-                0.0
-            }
-        })
-        .collect();
-    let shape = [batch * (length - 1), channels];
-    let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, shape), &device);
-    let means = Tensor::<2>::from_data(TensorData::new(means, shape), (&device, DType::F32));
+    let means: Vec<f32> = counts.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
+    let device = logits.device();
+    let means =
+        Tensor::<2>::from_data(TensorData::new(means, [1, channels]), (&device, DType::F32));
 
-    let each = log_softmax(logits.narrow(1, 0, length - 1).cast(DType::F32), 3)
-        .reshape([shape[0], channels, codes])
-        .gather(2, targets.unsqueeze_dim(2))
-        .reshape(shape)
-        .neg();
-    let channels = (each.clone() * means).sum_dim(0).reshape([channels]);
+    let each = cross_entropy(logits.reshape([labels.len(), codes]), &targets)
+        .reshape([batch, length, channels])
+        .narrow(1, 0, length - 1)
+        .reshape([batch * (length - 1), channels]);
+    let channels = (each.clone().sum_dim(0) * means).reshape([channels]);
     CodecLoss {
         total: channels.clone().sum(),
         channels,

@@ -10,12 +10,12 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
+use fused_ops::CausalMask;
 use model_files::{Loaded, Shards, Source};
 use moe_router::{Routing, RoutingContext, RoutingNoise};
 use vision_encoder::{VisionEncoder, VisionInput, VisionKind};
 
 use crate::{
-    attention::CausalMask,
     cache::{KvCache, KvCacheShape},
     config::UniMoeConfig,
     decoder::{Decoder, DecoderContext},

@@ -13,6 +13,7 @@ use burn::{
     config::Config,
     tensor::{DType, Device, Tensor, TensorData},
 };
+use fused_ops::rotate_heads;
 
 /// Configuration to create a [`MultimodalRope`].
 #[derive(Config, Debug)]
@@ -192,20 +193,14 @@ impl RopeTable {
         }
     }
 
-    /// Rotates the heads of `x` by their tokens' angles.
+    /// Cuts a projection into heads, rotates them by their tokens' angles and multiplies them by `factor`.
     ///
     /// # Shapes
     ///
-    /// - x: `[B, N, S, h]`
+    /// - x: `[B, S, N * h]`
     /// - output: `[B, N, S, h]`
-    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let (x1, x2) = (
-            x.clone().narrow(3, 0, half),
-            x.clone().narrow(3, half, half),
-        );
-        let turned = Tensor::cat(vec![x2.neg(), x1], 3);
-        x * self.cos.clone() + turned * self.sin.clone()
+    pub fn rotate_heads(&self, x: Tensor<3>, n_heads: usize, factor: f64) -> Tensor<4> {
+        rotate_heads(x, &self.cos, &self.sin, n_heads, factor)
     }
 }
 
@@ -227,9 +222,9 @@ mod tests {
         let device = Device::flex();
         let rope = MultimodalRopeConfig::new(2, [1, 0, 0]).init();
         let table = rope.table(&Positions::step(&[1]), &device);
-        let x = Tensor::<4>::from_data([[[[1.0f32, 0.0]]]], &device);
+        let x = Tensor::<3>::from_data([[[1.0f32, 0.0]]], &device);
         let y = table
-            .rotate(x)
+            .rotate_heads(x, 1, 1.0)
             .into_data()
             .try_into_vec::<f32>()
             .expect("f32");
