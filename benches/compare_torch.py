@@ -190,13 +190,54 @@ def preprocess_64_frames_integer():
     return preprocess(lambda x, size: nn.functional.interpolate(x, size, mode="bicubic", antialias=True))
 
 
+class Block(nn.Module):
+    """A decoder layer with one dense SwiGLU block."""
+
+    def __init__(self, width, inner, heads):
+        super().__init__()
+        linear = lambda wide, out: nn.Linear(wide, out, bias=False)
+        self.heads = heads
+        self.attention_norm, self.block_norm = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.queries_keys_values, self.merge = linear(width, 3 * width), linear(width, width)
+        self.gate, self.up, self.down = linear(width, inner), linear(width, inner), linear(inner, width)
+
+    def forward(self, x):
+        rows, length, width = x.shape
+        parts = self.queries_keys_values(self.attention_norm(x)).chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.merge(attended.transpose(1, 2).flatten(2))
+        inner = self.block_norm(x)
+        return x + self.down(nn.functional.silu(self.gate(inner)) * self.up(inner))
+
+
+def train_step_small():
+    """Without rotary positions and biases, which the other side has."""
+    width, inner, heads, layers, codes, rows, length = 256, 512, 4, 4, 1027, 8, 256
+    blocks = [Block(width, inner, heads) for _ in range(layers)]
+    model = nn.Sequential(nn.Embedding(codes, width), *blocks, nn.RMSNorm(width), nn.Linear(width, codes, bias=False))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    ids = torch.randint(codes, (rows, length + 1))
+
+    def step():
+        optimizer.zero_grad()
+        logits = model(ids[:, :-1])
+        nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
 CASES = [dac_encode_10s, dac_decode_10s, moe_topk_512, moe_topk_2, moe_padded_512, decode_step_4_layers, vit_4_blocks]
-CASES += [preprocess_64_frames, preprocess_64_frames_integer]
+CASES += [preprocess_64_frames, preprocess_64_frames_integer, train_step_small]
+# The cases that need gradients.
+TRAINING = [train_step_small]
 
 
 def measure(build, runs):
     """Median seconds of `runs` calls after one that isn't counted."""
-    with torch.inference_mode():
+    with torch.inference_mode(build not in TRAINING):
         call = build()
         call()
         times = []

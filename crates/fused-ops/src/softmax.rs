@@ -4,7 +4,7 @@
 //!
 //! Axes: `B` rows, `Q` query heads, `N` key-value heads, `G = Q / N` query heads that share one, `n` queries, `T` keys.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData, activation::softmax};
 
@@ -24,10 +24,8 @@ pub struct CausalMask {
 struct Padding {
     /// `true` where the key is padding, `[B, 1, 1, T]`.
     keys: Tensor<4, Bool>,
-    /// What to add to the scores, `[B, T]`.
-    bias: Arc<[f32]>,
-    /// The first key of each row that is not padding; `T` where there is none.
-    first: Arc<[usize]>,
+    #[cfg(feature = "flex")]
+    host: flex::HostPadding,
 }
 
 impl CausalMask {
@@ -37,12 +35,10 @@ impl CausalMask {
         let keys = real.len().checked_div(batch).unwrap_or(0);
         let padding = real.contains(&false).then(|| {
             let padded: Vec<bool> = real.iter().map(|real| !real).collect();
-            let bias = real.iter().map(|real| if *real { 0.0 } else { BLOCKED });
-            let first = |row: &[bool]| row.iter().position(|real| *real).unwrap_or(keys);
             Padding {
                 keys: Tensor::from_data(TensorData::new(padded, [batch, 1, 1, keys]), device),
-                bias: bias.collect(),
-                first: real.chunks(keys.max(1)).map(first).collect(),
+                #[cfg(feature = "flex")]
+                host: flex::HostPadding::new(real, keys),
             }
         });
         Self { padding, start }
@@ -86,10 +82,11 @@ impl CausalMask {
 /// - output: `[B, N, G * n, T]`
 pub fn causal_softmax(scores: Tensor<4>, mask: &CausalMask, queries: Range<usize>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    let scores = match flex::causal_softmax(scores, mask, &queries) {
-        Ok(weights) => return weights,
-        Err(scores) => scores,
-    };
+    if let Some((operation, operand)) = flex::causal_softmax(&scores, mask, &queries) {
+        // The scores' only owner may write the weights where they stand.
+        drop(scores);
+        return crate::graph::apply(operation, [operand]);
+    }
     portable(scores, mask, &queries)
 }
 
@@ -115,46 +112,61 @@ mod flex {
     use super::CausalMask;
     use crate::{
         arithmetic::{dot, exp, largest, map_sum},
-        graph::{Fused, Operand, apply, own, values},
+        graph::{Fused, Operand, own, values},
         rows::each_row,
     };
 
     pub(super) fn causal_softmax(
-        scores: Tensor<4>,
+        scores: &Tensor<4>,
         mask: &CausalMask,
         queries: &Range<usize>,
-    ) -> Result<Tensor<4>, Tensor<4>> {
+    ) -> Option<(CausalSoftmax, Operand)> {
         let [batch, kv_heads, rows, keys] = scores.dims();
-        let padded = mask.padding.as_ref().map(|padding| padding.bias.len());
+        let padding = mask.padding.as_ref().map(|padding| padding.host.clone());
+        let padded = padding.as_ref().map(|padding| padding.bias.len());
         let fits = padded.is_none_or(|padded| padded == batch * keys)
             && !queries.is_empty()
             && rows.is_multiple_of(queries.len())
             && batch * kv_heads * rows * keys > 0;
-        let Some(operand) = Operand::of(&scores).filter(|_| fits) else {
-            return Err(scores);
-        };
-        // The scores' only owner may write the weights where they stand.
-        drop(scores);
-        let padding = mask.padding.as_ref();
+        let operand = Operand::of(scores).filter(|_| fits)?;
         let operation = CausalSoftmax {
             keys,
             rows: kv_heads * rows,
             queries: queries.len(),
             visible_to_first: mask.start + queries.start + 1,
-            padding: padding.map(|padding| (padding.bias.clone(), padding.first.clone())),
+            padding,
         };
-        Ok(apply(operation, [operand]))
+        Some((operation, operand))
+    }
+
+    /// Which keys are padding, on the host.
+    #[derive(Debug, Clone)]
+    pub(super) struct HostPadding {
+        /// What to add to the scores, `[B, T]`.
+        bias: Arc<[f32]>,
+        /// The first key of each row that is not padding; `T` where there is none.
+        first: Arc<[usize]>,
+    }
+
+    impl HostPadding {
+        pub(super) fn new(real: &[bool], keys: usize) -> Self {
+            let bias = |real: &bool| if *real { 0.0 } else { super::BLOCKED };
+            let first = |row: &[bool]| row.iter().position(|real| *real).unwrap_or(keys);
+            Self {
+                bias: real.iter().map(bias).collect(),
+                first: real.chunks(keys.max(1)).map(first).collect(),
+            }
+        }
     }
 
     #[derive(Debug, Clone)]
-    struct CausalSoftmax {
+    pub(super) struct CausalSoftmax {
         keys: usize,
         /// Rows of scores for each row of the batch.
         rows: usize,
         queries: usize,
         visible_to_first: usize,
-        /// What to add to the scores, and each row's first key that is no padding.
-        padding: Option<(Arc<[f32]>, Arc<[usize]>)>,
+        padding: Option<HostPadding>,
     }
 
     impl CausalSoftmax {
@@ -164,11 +176,8 @@ mod flex {
         }
 
         fn sees_nothing(&self, row: usize) -> bool {
-            let first = self
-                .padding
-                .as_ref()
-                .map(|(_, first)| first[row / self.rows]);
-            first.is_some_and(|first| first >= self.until(row))
+            let padding = self.padding.as_ref();
+            padding.is_some_and(|padding| padding.first[row / self.rows] >= self.until(row))
         }
 
         /// Number of keys from the first whose weights may differ from zero.
@@ -190,7 +199,7 @@ mod flex {
                 let bias = self
                     .padding
                     .as_ref()
-                    .map(|(bias, _)| &bias[row / self.rows * self.keys..][..self.keys]);
+                    .map(|padding| &padding.bias[row / self.rows * self.keys..][..self.keys]);
                 let until = self.until(row);
                 match bias {
                     Some(bias) if self.sees_nothing(row) => spread(x, until, bias),
