@@ -79,6 +79,29 @@ pub(super) fn ramp(position: f64) -> RGBColor {
 
 /// A number as text: three digits that count.
 pub(super) fn number(value: f64) -> String {
+    rounded(value, 3)
+}
+
+/// A loss as text: five digits, as losses that are compared lie close together.
+pub(super) fn loss(value: f64) -> String {
+    rounded(value, 5)
+}
+
+/// The label of a tick, with as many digits as tell it from its neighbours, `step` away.
+fn tick(value: f64, step: f64) -> String {
+    if value.abs() < step * 1e-6 {
+        return "0".to_string();
+    }
+    let large = !(1e-4..1e7).contains(&value.abs());
+    if large || !step.is_finite() || step <= 0.0 {
+        return number(value);
+    }
+    // One digit more than the step's own size, as a step may be 2.5.
+    let digits = (1 - step.log10().floor() as i32).clamp(0, 9) as usize;
+    trimmed(&format!("{value:.digits$}"))
+}
+
+fn rounded(value: f64, digits: i32) -> String {
     if !value.is_finite() {
         return "n/a".to_string();
     }
@@ -89,7 +112,7 @@ pub(super) fn number(value: f64) -> String {
     if !(1e-3..1e6).contains(&size) {
         return trimmed(&format!("{value:.2e}"));
     }
-    let digits = (2 - size.log10().floor() as i32).clamp(0, 6) as usize;
+    let digits = (digits - 1 - size.log10().floor() as i32).clamp(0, 9) as usize;
     trimmed(&format!("{value:.digits$}"))
 }
 
@@ -213,10 +236,24 @@ mod tests {
         for (value, text) in shown {
             assert_eq!(number(value), text);
         }
+        assert_eq!((loss(83.27654), loss(0.5)), ("83.277".into(), "0.5".into()));
         assert_eq!(percent(0.125), "12.5 %");
         assert_eq!(percent(f64::NAN), "n/a");
         assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(12), "12");
+    }
+
+    #[test]
+    fn neighbouring_ticks_have_different_labels() {
+        let labels = |first: f64, step: f64| -> Vec<String> {
+            let values = (0..4).map(|index| first + f64::from(index) * step);
+            values.map(|value| tick(value, step)).collect()
+        };
+        assert_eq!(labels(83.2, 0.02), ["83.2", "83.22", "83.24", "83.26"]);
+        assert_eq!(labels(-0.2, 0.2), ["-0.2", "0", "0.2", "0.4"]);
+        assert_eq!(labels(0.0, 2.5e-6), ["0", "2.5e-6", "5e-6", "7.5e-6"]);
+        assert_eq!(labels(0.0, 500.0), ["0", "500", "1000", "1500"]);
+        assert_eq!(tick(-5.55e-17, 0.2), "0");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::{Figure, INK, canvas, number, text};
+use super::{Figure, INK, canvas, number, text, tick};
 use crate::report::error::ReportError;
 
 const SIZE: (u32, u32) = (640, 320);
@@ -86,15 +86,20 @@ impl LinePlot {
                 .y_label_area_size(66)
                 .build_cartesian_2d(x.clone(), widened(&y))?;
             let power = |value: &f64| number(10f64.powf(*value));
-            let plain = |value: &f64| number(*value);
+            let plain = |value: &f64| tick(*value, (y.end - y.start) / 8.0);
+            // Steps, layers and channels are whole.
+            let whole = |value: &f64| match (value - value.round()).abs() < 1e-6 {
+                true => tick(value.round(), 1.0),
+                false => String::new(),
+            };
             let format: &dyn Fn(&f64) -> String = if self.logarithmic { &power } else { &plain };
             chart
                 .configure_mesh()
                 .x_desc(self.x.as_str())
                 .y_desc(self.y.as_str())
-                .x_labels(9)
+                .x_labels((x.end - x.start + 1.0).min(9.0) as usize)
                 .y_labels(7)
-                .x_label_formatter(&plain)
+                .x_label_formatter(&whole)
                 .y_label_formatter(format)
                 .label_style(text(&INK))
                 .axis_desc_style(text(&INK))

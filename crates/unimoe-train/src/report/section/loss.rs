@@ -7,7 +7,7 @@ use crate::report::{
     curve::{smooth, tail_mean, thin},
     error::ReportError,
     page::{Section, Table},
-    plot::{LinePlot, Series, Stroke, color, label, number},
+    plot::{LinePlot, Series, Stroke, color, count, label, loss},
 };
 
 const LOSS: &str = "loss (nats, summed over channels)";
@@ -166,13 +166,13 @@ fn table(material: &Material<'_>) -> Table {
             rows.push(vec![
                 label(run.name),
                 label(domain),
-                number(value(training.first())),
-                number(tail_mean(&training)),
-                number(value(validation.first())),
-                number(value(validation.last())),
+                loss(value(training.first())),
+                loss(tail_mean(&training)),
+                loss(value(validation.first())),
+                loss(value(validation.last())),
                 match best {
-                    Some(best) => format!("{} at {}", number(best.1), number(best.0)),
-                    None => number(f64::NAN),
+                    Some(best) => format!("{} at {}", loss(best.1), count(best.0 as u64)),
+                    None => loss(f64::NAN),
                 },
             ]);
         }
@@ -199,11 +199,11 @@ fn channels(material: &Material<'_>) -> LinePlot {
     let series = runs.filter_map(|(index, run)| {
         let tail = &run.steps[run.steps.len() - run.steps.len().div_ceil(10)..];
         let channels = tail.iter().map(|step| step.channels.len()).max()?;
-        let loss = |channel: usize| {
+        let at = |channel: usize| {
             let losses = tail.iter().filter_map(|step| step.channels.get(channel));
             (channel as f64, mean(losses.copied()))
         };
-        let points: Vec<_> = (0..channels).map(loss).collect();
+        let points: Vec<_> = (0..channels).map(at).collect();
         (!points.is_empty()).then(|| line(label(run.name), color(index), &points))
     });
     LinePlot {

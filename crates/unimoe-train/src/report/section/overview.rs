@@ -93,7 +93,7 @@ fn row(run: &History<'_>) -> Vec<String> {
         number(tokens as f64 / seconds),
         percent(waited / seconds),
         best.map_or_else(none, |best| {
-            format!("{} at {}", number(best.loss), count(best.step as u64))
+            format!("{} at {}", plot::loss(best.loss), count(best.step as u64))
         }),
         checkpoints,
         run.end
