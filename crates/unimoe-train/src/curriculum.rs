@@ -6,16 +6,22 @@
 //!       └─> ...                ─┘
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
+    data::DataError,
     error::TrainError,
+    folder::{weights_hash, write_text},
     report::{RunLog, write_report},
     stage::{
-        Integration, JointTraining, MODEL_FOLDER, REPORT_FILE, SpecialistTraining, Stage,
-        StageConfig, StageData, Warmup, Workplace,
+        DomainClips, Integration, JointTraining, MODEL_FOLDER, REPORT_FILE, SpecialistTraining,
+        Stage, StageConfig, StageData, Warmup, Workplace,
     },
     trainer::RunEnd,
 };
@@ -80,6 +86,7 @@ impl Curriculum {
         self.integration
             .config(&vec![structure; domains.len()], &names)?;
 
+        self.check(&domains, base, data, workplace)?;
         let (mut models, mut folders) = (Vec::new(), Vec::new());
         for domain in &domains {
             let specialist = SpecialistTraining {
@@ -95,11 +102,8 @@ impl Curriculum {
             folders.push(folder);
         }
         let integrated = output.join("integrated");
-        if !integrated.is_dir() {
-            let sees = domains.iter().position(|domain| domain.has_video);
-            self.integration
-                .run(&models, sees.unwrap_or(0), &integrated, workplace.device)?;
-        }
+        let sees = domains.iter().position(|domain| domain.has_video);
+        self.integrate_once(&models, sees.unwrap_or(0), &integrated, workplace)?;
         let mut balanced = data.clone();
         balanced.per_domain = Some(
             self.per_domain
@@ -127,6 +131,62 @@ impl Curriculum {
         let logs = logs.collect::<Result<Vec<_>, _>>()?;
         write_report(&output.join(REPORT_FILE), "Curriculum", &logs)?;
         Ok(RunEnd::Finished)
+    }
+}
+
+impl Curriculum {
+    /// Finds what is wrong with the data before the first stage begins. The codes that it computes are kept.
+    fn check(
+        &self,
+        domains: &[DomainClips],
+        base: &Path,
+        data: &StageData,
+        workplace: &mut Workplace<'_>,
+    ) -> Result<(), TrainError> {
+        for domain in domains {
+            let wanted = self.per_domain.unwrap_or(1);
+            if wanted == 0 || wanted > domain.clips {
+                return Err(DataError::TooFew {
+                    domain: domain.name.clone(),
+                    expected: wanted.max(1),
+                    found: domain.clips.min(wanted),
+                }
+                .into());
+            }
+        }
+        data.check(base, workplace)
+    }
+
+    /// Integrates the specialists, or finds that it was done.
+    fn integrate_once(
+        &self,
+        models: &[PathBuf],
+        vision: usize,
+        integrated: &Path,
+        workplace: &Workplace<'_>,
+    ) -> Result<(), TrainError> {
+        let hashes = models.iter().map(|model| weights_hash(model));
+        let of = json!({
+            "integration": self.integration,
+            "vision": vision,
+            "specialists": hashes.collect::<Result<Vec<_>, _>>()?,
+        });
+        let of = format!("{of:#}\n");
+        let stamp = integrated.with_extension("json");
+        if integrated.is_dir() {
+            let found = fs::read_to_string(&stamp).unwrap_or_default();
+            return match found == of {
+                true => Ok(()),
+                false => Err(TrainError::Mismatch {
+                    path: integrated.to_path_buf(),
+                    what: "what it was integrated from; remove it, or take another output folder",
+                    expected: of,
+                    found,
+                }),
+            };
+        }
+        write_text(&stamp, &of)?;
+        (self.integration).run(models, vision, integrated, workplace.device)
     }
 }
 

@@ -44,6 +44,22 @@ pub enum TrainError {
     /// Specialists that don't go together.
     #[error(transparent)]
     Integration(#[from] IntegrationError),
+    /// A model can't be written.
+    #[error("cannot write the model to {path}: {source}", path = path.display())]
+    Save {
+        /// Its folder.
+        path: PathBuf,
+        /// What happened.
+        source: Box<unimoe_model::UniMoeError>,
+    },
+    /// A measurement that is no number: the weights are spoilt.
+    #[error("after step {step} the loss that is measured is {loss}")]
+    MeasuredNotFinite {
+        /// Steps done.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
     /// A setting that makes no run.
     #[error("{field} must be {expected}, found {found}")]
     Setting {

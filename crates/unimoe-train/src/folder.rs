@@ -9,7 +9,10 @@ use std::{
 use burn::tensor::DType;
 use unimoe_model::UniMoe;
 
-use crate::error::TrainError;
+use crate::{data::ContentHash, error::TrainError};
+
+/// How the folders of an unfinished and of a replaced model begin.
+const LEFTOVERS: [&str; 2] = [".unfinished-model-", ".old-model-"];
 
 /// Writes a model's weights and configuration to `folder`, with tokenizer, preprocessor and codec of the model
 /// folder `origin`. A model that lies there already is replaced once the new one is complete.
@@ -23,16 +26,21 @@ pub fn write_model_folder(model: &UniMoe, origin: &Path, folder: &Path) -> Resul
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(io(parent))?;
+    remove_leftovers(parent)?;
     let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-model-")
+        .prefix(LEFTOVERS[0])
         .tempdir_in(parent)
         .map_err(io(parent))?;
     copy_companions(origin, unfinished.path(), true)?;
-    model.save(unfinished.path(), DType::F32)?;
+    (model.save(unfinished.path(), DType::F32)).map_err(|source| TrainError::Save {
+        path: folder.to_path_buf(),
+        source: Box::new(source),
+    })?;
+    sync(unfinished.path()).map_err(io(folder))?;
     make_readable(unfinished.path()).map_err(io(unfinished.path()))?;
     // A folder can't be replaced in one move: the old one goes aside, and goes for good once the new one is there.
     let aside = tempfile::Builder::new()
-        .prefix(".old-model-")
+        .prefix(LEFTOVERS[1])
         .tempdir_in(parent)
         .map_err(io(parent))?;
     let old = aside.path().join("model");
@@ -47,6 +55,56 @@ pub fn write_model_folder(model: &UniMoe, origin: &Path, folder: &Path) -> Resul
         return Err(io(folder)(error));
     }
     let _: PathBuf = unfinished.keep();
+    Ok(())
+}
+
+/// Hash of the weights in a model folder.
+pub(crate) fn weights_hash(folder: &Path) -> Result<String, TrainError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let path = entry.map_err(io(folder))?.path();
+        if path
+            .extension()
+            .is_some_and(|ending| ending == "safetensors")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let hash = |path: &PathBuf| ContentHash::of_path(path).map_err(io(path));
+    let hashes = files.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<String> = hashes.iter().map(ToString::to_string).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+    Ok(ContentHash::of(&parts).to_string())
+}
+
+/// Removes what a killed writer left in a folder.
+fn remove_leftovers(folder: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let entry = entry.map_err(io(folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if LEFTOVERS
+            .iter()
+            .any(|beginning| name.starts_with(beginning))
+        {
+            fs::remove_dir_all(entry.path()).map_err(io(folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the system write a folder's files to the disk.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => sync(&path)?,
+            false => fs::File::open(&path)?.sync_all()?,
+        }
+    }
+    // Folders can be opened, and their names written, on Unix alone.
+    #[cfg(unix)]
+    fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
 

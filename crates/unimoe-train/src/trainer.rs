@@ -120,6 +120,7 @@ impl LoopConfig {
             ("accumulate", self.accumulate as u64),
             ("validate_every", self.validate_every),
             ("batch_size", self.batch_size as u64),
+            ("validation_clips", self.validation_clips as u64),
         ];
         for (field, found) in positive {
             if found == 0 {
@@ -131,14 +132,14 @@ impl LoopConfig {
             }
         }
         // Gradients of more batches than this are not added up by anybody; a slip of the keyboard is.
-        if self.accumulate > 1 << 16 || self.workers > 1 << 10 {
+        if self.accumulate > 1 << 16 || self.workers > 256 {
             return Err(TrainError::Setting {
                 field: "accumulate and workers",
-                expected: "at most 65,536 and 1,024",
+                expected: "at most 65,536 and 256",
                 found: format!("{} and {}", self.accumulate, self.workers),
             });
         }
-        Ok(())
+        Ok(self.checkpoints.validate()?)
     }
 
     fn order(&self) -> OrderConfig {
@@ -180,6 +181,13 @@ impl<D: Dataset> Training<'_, D> {
             learner.load(&reader)?;
             position = reader.value::<LoopState>("loop")?.position;
             done = reader.step();
+            if done > self.config.steps {
+                return Err(TrainError::Setting {
+                    field: "the checkpoint's step",
+                    expected: "at most the steps of the run",
+                    found: format!("{done} of {}", self.config.steps),
+                });
+            }
         }
         let mut told = Told {
             file: JsonLines::open(&self.folder.join(JsonLines::FILE_NAME), done)?,
@@ -254,12 +262,20 @@ impl<D: Dataset> Training<'_, D> {
             let start = Instant::now();
             let mut waited = Duration::ZERO;
             let mut batches = Vec::with_capacity(config.accumulate);
-            let epoch = progress.position.epoch;
+            let before = progress.position;
             for _ in 0..config.accumulate {
+                if self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
                 let loaded = loader.next_batch()?;
                 waited += loaded.waited;
                 progress.position = loaded.after;
                 batches.push(loaded.items);
+            }
+            if batches.len() < config.accumulate {
+                // Stopped on the way: the step has not begun, and its batches come again.
+                progress.position = before;
+                continue;
             }
             let context = StepContext {
                 step: progress.step,
@@ -268,7 +284,7 @@ impl<D: Dataset> Training<'_, D> {
             let outcome = learner.learn(batches, context)?;
             progress.step += 1;
             let (seconds, waited) = (start.elapsed().as_secs_f64(), waited.as_secs_f64());
-            told.step(progress.step, epoch + 1, outcome, seconds, waited)?;
+            told.step(progress.step, before.epoch + 1, outcome, seconds, waited)?;
 
             let last = progress.step == config.steps;
             let mut measured = None;
@@ -308,7 +324,13 @@ impl<D: Dataset> Training<'_, D> {
             domains: outcome.domains,
             routing: outcome.routing,
         })?;
-        Ok(Some(outcome.loss))
+        match outcome.loss.is_finite() {
+            true => Ok(Some(outcome.loss)),
+            false => Err(TrainError::MeasuredNotFinite {
+                step,
+                loss: outcome.loss,
+            }),
+        }
     }
 
     fn save<L>(

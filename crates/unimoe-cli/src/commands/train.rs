@@ -235,11 +235,15 @@ pub(super) fn tell(
 pub(super) fn failure(action: &'static str) -> impl FnOnce(TrainError) -> CliError {
     move |error| match error {
         error if error.is_interrupt() => CliError::Interrupted,
-        TrainError::LossNotFinite { .. } | TrainError::Io { .. } | TrainError::Event(_) => {
-            CliError::work(action)(error)
-        }
+        TrainError::Save { path, source } => CliError::output(&path)(source),
+        TrainError::LossNotFinite { .. }
+        | TrainError::MeasuredNotFinite { .. }
+        | TrainError::Io { .. }
+        | TrainError::Event(_) => CliError::work(action)(error),
         TrainError::Optim(
-            OptimError::NotFinite { .. } | OptimError::Checkpoint(CheckpointError::Io { .. }),
+            OptimError::NotFinite { .. }
+            | OptimError::ValueNotFinite { .. }
+            | OptimError::Checkpoint(CheckpointError::Io { .. }),
         )
         | TrainError::Checkpoint(CheckpointError::Io { .. }) => CliError::work(action)(error),
         error => CliError::input(format!("what is there to {action}"))(error),

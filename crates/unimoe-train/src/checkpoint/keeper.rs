@@ -294,7 +294,15 @@ impl Checkpoints {
     }
 
     fn read(&self, step: u64) -> Result<StateReader, CheckpointError> {
-        StateReader::open(&self.path(step), &self.settings)
+        let reader = StateReader::open(&self.path(step), &self.settings)?;
+        match reader.step() == step {
+            true => Ok(reader),
+            false => Err(CheckpointError::Setting {
+                setting: "step",
+                expected: "the step of the folder's name",
+                found: format!("{} in {}", reader.step(), self.path(step).display()),
+            }),
+        }
     }
 
     fn path(&self, step: u64) -> PathBuf {

@@ -46,7 +46,7 @@ impl ContentHash {
     }
 
     /// Of several parts, kept apart by their lengths.
-    pub(super) fn of(parts: &[&[u8]]) -> Self {
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
             hasher.update((part.len() as u64).to_le_bytes());
@@ -56,7 +56,7 @@ impl ContentHash {
     }
 
     /// Of a file's bytes, or of the names and bytes of the files in a folder; folders in it don't count.
-    pub(super) fn of_path(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of_path(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         if metadata.is_file() {
             return Self::of_file(path);

@@ -92,6 +92,16 @@ pub enum OptimError {
         /// The norm.
         norm: f64,
     },
+    /// A parameter is no number any more: the learning rate is too high.
+    #[error(
+        "after step {step} `{parameter}` should be finite, found NaN or an infinity; it is not saved"
+    )]
+    ValueNotFinite {
+        /// Steps done.
+        step: u64,
+        /// Path of the first such parameter.
+        parameter: String,
+    },
     /// The checkpoint is of a model with other trained parameters.
     #[error("the checkpoint holds no state of `{parameter}`, which is trained here")]
     StateMissing {

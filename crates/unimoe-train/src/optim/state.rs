@@ -39,6 +39,14 @@ impl<M: Module> Optimized<M> {
             writer.tensor(&name(prefix, kind, variable), data)
         };
         for variable in &self.variables {
+            // What is not finite would spoil every run that goes on from here.
+            let largest = variable.value.clone().abs().max().into_scalar::<f32>();
+            if !largest.is_finite() {
+                return Err(OptimError::ValueNotFinite {
+                    step: self.steps,
+                    parameter: variable.name.clone(),
+                });
+            }
             put(VALUE, variable, &variable.value)?;
             if let Some(moments) = &variable.moments {
                 put(FIRST, variable, &moments.first)?;

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::TrainError, objective::ObjectiveConfig, optim::OptimizerConfig, trainer::LoopConfig,
+    error::TrainError,
+    objective::ObjectiveConfig,
+    optim::{OptimizerConfig, Schedule},
+    trainer::LoopConfig,
 };
 
 /// How a stage trains.
@@ -32,6 +35,19 @@ impl StageConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         self.run.validate()?;
         self.objective.validate()?;
+        if let Schedule::Cosine {
+            warmup_steps,
+            total_steps: None,
+            ..
+        } = self.optimizer.schedule
+            && warmup_steps >= self.run.steps
+        {
+            return Err(TrainError::Setting {
+                field: "schedule.warmup_steps",
+                expected: "less than the steps of the run",
+                found: format!("{warmup_steps} of {}", self.run.steps),
+            });
+        }
         Ok(self.optimizer.validate()?)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use unimoe_model::{UniMoeError, find_codec};
+use unimoe_model::{Tokenizer, UniMoeConfig, UniMoeError, find_codec};
 use vision_encoder::{Preprocessor, VideoOptions};
 
 use crate::{
@@ -141,6 +141,20 @@ impl StageData {
             .records
             .retain(|record| !kept_back.contains(&record.id));
         Ok((training, validation))
+    }
+
+    /// Finds what is wrong with all clips for the model in the folder `model`; the codes that it computes are kept.
+    ///
+    /// # Errors
+    ///
+    /// A [`TrainError`] that names clips, or parts of the model folder, that can't be used.
+    pub fn check(&self, model: &Path, workplace: &mut Workplace<'_>) -> Result<(), TrainError> {
+        let structure =
+            UniMoeConfig::load(&model.join("config.json")).map_err(UniMoeError::from)?;
+        let tokenizer = Tokenizer::from_dir(model).map_err(UniMoeError::from)?;
+        let builder = ExampleBuilder::new(Arc::new(tokenizer), Arc::new(structure));
+        let builder = builder.map_err(UniMoeError::from)?;
+        self.open(model, &builder, workplace).map(drop)
     }
 
     fn load(&self, paths: &[PathBuf]) -> Result<Manifest, TrainError> {

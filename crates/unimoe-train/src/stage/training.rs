@@ -9,7 +9,7 @@ use unimoe_model::{LoadOptions, Tokenizer, UniMoe, UniMoeConfig, UniMoeError};
 use crate::{
     error::TrainError,
     example::ExampleBuilder,
-    folder::write_model_folder,
+    folder::{weights_hash, write_model_folder},
     model_learner::ModelLearner,
     optim::autodiff_device,
     report::{RunLog, write_report},
@@ -60,6 +60,7 @@ pub(super) fn train(
         "stage": stage,
         "config": config,
         "model": structure.to_released(),
+        "weights": weights_hash(model)?,
         "data": examples.fingerprint,
     });
     let finished = output.join(FINISHED_FILE);
