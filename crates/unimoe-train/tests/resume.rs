@@ -14,7 +14,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use common::{GO_ON, Silent, config, corpus, model_folder, structure};
+use common::{GO_ON, Silent, config, corpus, model_folder, model_folder_of, structure};
 use unimoe_train::{
     DenseBaseline, Event, EventError, JsonLines, MODEL_FOLDER, Observer, RunEnd, Stage,
     StageConfig, StageData, TrainError, Workplace,
@@ -212,4 +212,10 @@ fn a_finished_run_is_not_done_again_and_other_settings_are_refused() {
     let error = train_with(other, place.path(), "run", &mut Silent, &GO_ON);
     let error = error.expect_err("another run's checkpoints").to_string();
     assert!(error.contains("optimizer.learning_rate"), "{error}");
+
+    // Other weights to begin with are another run too.
+    model_folder_of(&structure().into_dense(48), 8, &place.path().join("base"));
+    let error = train(place.path(), "run", &mut Silent, &GO_ON);
+    let error = error.expect_err("another model's checkpoints").to_string();
+    assert!(error.contains("`weights`"), "{error}");
 }

@@ -13,8 +13,8 @@ use burn::tensor::Device;
 use common::{GO_ON, Silent, config, corpus, model_folder, structure};
 use unimoe_model::Shards;
 use unimoe_train::{
-    Curriculum, Integration, JointTraining, MODEL_FOLDER, RunEnd, SpecialistTraining, Stage,
-    StageData, TrainError, Warmup, Workplace,
+    Curriculum, Integration, JointTraining, MODEL_FOLDER, RunEnd, Schedule, SpecialistTraining,
+    Stage, StageData, TrainError, Warmup, Workplace,
 };
 
 fn run(
@@ -171,6 +171,16 @@ fn a_curriculum_goes_from_a_dense_model_to_one_that_loads() {
     let model = out.join("joint").join(MODEL_FOLDER);
     let pipeline = unimoe_model::Pipeline::load(&model, &options, &Device::flex()).unwrap();
     assert_eq!(pipeline.model().config().moe.n_routed, 4);
+    let mut other = curriculum.clone();
+    other.integration.parts = 4;
+    let error = other.run(&base, &place.data, &out, &mut workplace);
+    let error = error.expect_err("integrated otherwise").to_string();
+    assert!(error.contains("integrated"), "{error}");
+    let mut greedy = curriculum.clone();
+    greedy.per_domain = Some(1000);
+    let error = greedy.run(&base, &place.data, &place.path("greedy"), &mut workplace);
+    assert!(error.expect_err("too many").to_string().contains("1000"));
+    assert!(!place.path("greedy").join("specialist-music").exists());
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     for stage in [
         "specialist-music",
@@ -210,6 +220,13 @@ fn what_makes_no_stage_is_refused_before_anything_is_written() {
     let mut joint = JointTraining { config: config(1) };
     joint.config.run.steps = 0;
     refused(&joint, &moe, &place.data, "steps");
+    let mut joint = JointTraining { config: config(1) };
+    joint.config.optimizer.schedule = Schedule::Cosine {
+        warmup_steps: 1,
+        total_steps: None,
+        cycles: 0.5,
+    };
+    refused(&joint, &moe, &place.data, "warmup_steps");
     let mut scarce = place.data.clone();
     scarce.per_domain = Some(100);
     let joint = JointTraining { config: config(1) };

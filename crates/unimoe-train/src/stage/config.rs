@@ -22,7 +22,8 @@ pub struct StageConfig {
     /// Whether activations are computed again in the backward pass instead of being kept: less memory, more
     /// time. Default: `false`
     pub gradient_checkpointing: bool,
-    /// Steps between comparisons of the domains' gradients, one more backward pass for each domain. Default: never
+    /// Steps between comparisons of the domains' gradients, one more backward pass for each domain; not with adapters.
+    /// Default: never
     pub conflict_every: Option<u64>,
 }
 
@@ -35,6 +36,14 @@ impl StageConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         self.run.validate()?;
         self.objective.validate()?;
+        if let (Some(_), Some(steps)) = (&self.optimizer.lora, self.conflict_every) {
+            // Adapters hang on weights that are frozen: there is no gradient of a shared weight to compare.
+            return Err(TrainError::Setting {
+                field: "conflict_every",
+                expected: "absent where adapters are trained",
+                found: steps.to_string(),
+            });
+        }
         if let Schedule::Cosine {
             warmup_steps,
             total_steps: None,

@@ -39,13 +39,18 @@ pub fn structure() -> UniMoeConfig {
 
 /// Writes a model folder with tokenizer and codec.
 pub fn model_folder(config: &UniMoeConfig, folder: &Path) {
+    model_folder_of(config, 7, folder);
+}
+
+/// Writes a model folder with weights from `seed`, tokenizer and codec.
+pub fn model_folder_of(config: &UniMoeConfig, seed: u64, folder: &Path) {
     let device = Device::flex();
     fs::create_dir_all(folder).unwrap();
     let options = LoadOptions {
         text_head: true,
         ..LoadOptions::default()
     };
-    let model = UniMoe::random(config, 7, options, &device).unwrap();
+    let model = UniMoe::random(config, seed, options, &device).unwrap();
     model.save(folder, DType::F32).unwrap();
     Tokenizer::write_byte_level(folder, config.codec.placeholder).unwrap();
     let codec = DacCodec::random(&Preset::Tiny.codec(), 7, &device).unwrap();
