@@ -75,7 +75,7 @@ fn a_codec_trained_from_recordings_encodes_and_goes_on_training() {
     let codec = DacCodec::load(place.path("run/codec"), &burn::tensor::Device::flex()).unwrap();
     assert_eq!(codec.config().hop_length(), 20);
 
-    let events = fs::read_to_string(place.path("run/events.jsonl")).unwrap();
+    let events = fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
     let events: Vec<Value> = events
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
