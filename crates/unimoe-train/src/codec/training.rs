@@ -38,7 +38,7 @@ pub enum CodecStart {
 
 /// Trains a codec.
 ///
-/// The run's folder holds `codec/` once it is finished, and `events.jsonl` and `checkpoints/`. A run that was
+/// The run's folder holds `codec/` once it is finished, and `metrics.jsonl` and `checkpoints/`. A run that was
 /// interrupted goes on where it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodecTraining {
