@@ -79,12 +79,6 @@ pub struct CommonArgs {
     /// Settings as JSON (`unimoe train settings` prints the defaults); what is missing keeps its default
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// Seed of everything random
-    #[arg(long, value_name = "NUMBER")]
-    pub seed: Option<u64>,
-    /// Steps between checkpoints
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub save_every: Option<u64>,
     /// auto, cpu, or cuda, rocm, metal, vulkan, wgpu with an optional number such as cuda:1
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -105,6 +99,12 @@ pub struct KnobArgs {
     /// Highest learning rate
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub learning_rate: Option<f64>,
+    /// Seed of everything random
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Steps between checkpoints
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: Option<u64>,
 }
 
 /// `unimoe train warmup`, `joint`, `baseline-dense` and `baseline-moe`.

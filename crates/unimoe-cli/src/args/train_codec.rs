@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use unimoe_model::DeviceChoice;
 use unimoe_train::CodecPreset;
 
-use super::positive;
+use super::KnobArgs;
 
 /// Sizes of a codec and of the discriminators that train it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,15 +43,9 @@ pub struct TrainCodecArgs {
     /// Settings as JSON (`unimoe train settings codec` prints the defaults)
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// Optimizer steps
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: Option<u64>,
-    /// Clips in a batch
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch_size: Option<u32>,
-    /// Learning rate of the codec
-    #[arg(long, value_name = "NUMBER", value_parser = positive)]
-    pub learning_rate: Option<f64>,
+    /// Steps, batch, learning rate.
+    #[command(flatten)]
+    pub knobs: KnobArgs,
     /// Steps before the discriminators join [default: half of the steps]
     #[arg(long, value_name = "COUNT", conflicts_with = "no_adversarial")]
     pub adversarial_start: Option<u64>,
@@ -61,12 +55,6 @@ pub struct TrainCodecArgs {
     /// Leave unusable clips out, and count them, instead of ending
     #[arg(long)]
     pub skip_unusable: bool,
-    /// Seed of everything random
-    #[arg(long, value_name = "NUMBER")]
-    pub seed: Option<u64>,
-    /// Steps between checkpoints
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub save_every: Option<u64>,
     /// auto, cpu, or cuda, rocm, metal, vulkan, wgpu with an optional number such as cuda:1
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,

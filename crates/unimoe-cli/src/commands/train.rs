@@ -8,8 +8,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use unimoe_train::{
     CheckpointError, CodecTrainingConfig, Curriculum, DenseBaseline, Integration, JointTraining,
-    MODEL_FOLDER, MoeBaseline, OptimError, RunEnd, SpecialistTraining, Stage, StageConfig,
-    StageData, TrainError, Warmup, Workplace,
+    LoopConfig, MODEL_FOLDER, MoeBaseline, OptimError, OptimizerConfig, RunEnd, SpecialistTraining,
+    Stage, StageConfig, StageData, TrainError, Warmup, Workplace,
 };
 
 use crate::{
@@ -64,9 +64,9 @@ fn curriculum(args: &CurriculumArgs) -> Result<(), CliError> {
         &mut curriculum.warmup,
         &mut curriculum.joint,
     ] {
-        turn(config, &args.common, &args.knobs);
+        turn(&mut config.run, &mut config.optimizer, &args.knobs);
     }
-    if let Some(seed) = args.common.seed {
+    if let Some(seed) = args.knobs.seed {
         curriculum.integration.seed = seed;
     }
     let common = &args.common;
@@ -78,7 +78,7 @@ fn curriculum(args: &CurriculumArgs) -> Result<(), CliError> {
 
 fn specialist(args: &SpecialistArgs) -> Result<(), CliError> {
     let mut config: StageConfig = read_settings(args.common.settings.as_deref())?;
-    turn(&mut config, &args.common, &args.knobs);
+    turn(&mut config.run, &mut config.optimizer, &args.knobs);
     let stage = SpecialistTraining {
         domain: args.domain.clone(),
         config,
@@ -91,7 +91,7 @@ fn stage(
     make: impl FnOnce(StageConfig) -> Box<dyn Stage>,
 ) -> Result<(), CliError> {
     let mut config: StageConfig = read_settings(args.common.settings.as_deref())?;
-    turn(&mut config, &args.common, &args.knobs);
+    turn(&mut config.run, &mut config.optimizer, &args.knobs);
     let mut data = data(&args.common);
     data.per_domain = args.per_domain.map(|count| count as usize);
     run_stage(make(config).as_ref(), &args.common, data)
@@ -134,19 +134,18 @@ fn settings(of: SettingsOf) -> Result<(), CliError> {
     report::print(&(text.map_err(CliError::work("write the settings"))? + "\n"))
 }
 
-/// What the command line says of a stage counts more than its settings.
-fn turn(config: &mut StageConfig, common: &CommonArgs, knobs: &KnobArgs) {
-    let run = &mut config.run;
+/// What the command line says counts more than the settings.
+pub(super) fn turn(run: &mut LoopConfig, optimizer: &mut OptimizerConfig, knobs: &KnobArgs) {
     run.steps = knobs.steps.unwrap_or(run.steps);
-    run.seed = common.seed.unwrap_or(run.seed);
+    run.seed = knobs.seed.unwrap_or(run.seed);
     if let Some(batch_size) = knobs.batch_size {
         run.batch_size = batch_size as usize;
     }
-    if common.save_every.is_some() {
-        run.checkpoints.every_steps = common.save_every;
+    if knobs.save_every.is_some() {
+        run.checkpoints.every_steps = knobs.save_every;
     }
     if let Some(learning_rate) = knobs.learning_rate {
-        config.optimizer.learning_rate = learning_rate;
+        optimizer.learning_rate = learning_rate;
     }
 }
 

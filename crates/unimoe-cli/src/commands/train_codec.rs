@@ -6,7 +6,7 @@ use unimoe_train::{
     Workplace,
 };
 
-use super::train::{failure, read_settings, tell};
+use super::train::{failure, read_settings, tell, turn};
 use crate::{
     args::TrainCodecArgs, error::CliError, interrupt::Interrupt, training::TrainingProgress,
 };
@@ -61,18 +61,7 @@ fn config(args: &TrainCodecArgs) -> Result<CodecTrainingConfig, CliError> {
         Some(path) => read_settings::<CodecTrainingConfig>(Some(path))?,
         None => CodecTrainingConfig::of(args.preset.into()),
     };
-    let run = &mut config.run;
-    run.steps = args.steps.unwrap_or(run.steps);
-    run.seed = args.seed.unwrap_or(run.seed);
-    if let Some(batch_size) = args.batch_size {
-        run.batch_size = batch_size as usize;
-    }
-    if args.save_every.is_some() {
-        run.checkpoints.every_steps = args.save_every;
-    }
-    if let Some(learning_rate) = args.learning_rate {
-        config.optimizer.learning_rate = learning_rate;
-    }
+    turn(&mut config.run, &mut config.optimizer, &args.knobs);
     if args.no_adversarial {
         config.adversarial = None;
     }
