@@ -59,7 +59,7 @@ pub use moe::{DynamicCapacityMoe, DynamicCapacityMoeConfig, MoeOutput};
 pub use router::{Choice, ExpertCount, Gating, PoolLogits, Router, SparseMixer, TopK, TopP};
 pub use routing::Routing;
 pub use telemetry::{LayerStats, RoutingStats};
-pub use upcycle::{average, split_swiglu};
+pub use upcycle::{average, scale_swiglu, split_swiglu};
 pub use weighting::Weighting;
 
 /// Runs the README's example.

@@ -46,6 +46,26 @@ pub fn split_swiglu(dense: &SwiGlu, parts: usize) -> Result<Vec<SwiGlu>, Upcycle
     Ok((0..parts).map(expert).collect())
 }
 
+/// The expert whose output is `factor` times that of `expert`: its down projection is multiplied.
+///
+/// A dense block's parts add up to it; a mixture weights each by its share of the probability instead, so that the
+/// parts' sum shrinks when they become routed experts. A factor makes up for that.
+///
+/// # Shapes
+///
+/// - as those of `expert`
+pub fn scale_swiglu(expert: SwiGlu, factor: f64) -> SwiGlu {
+    let scaled = |param: Param<Tensor<2>>| own(param.val() * factor);
+    let down = expert.down_proj;
+    SwiGlu {
+        down_proj: Linear {
+            weight: scaled(down.weight),
+            bias: down.bias.map(|bias| own(bias.val() * factor)),
+        },
+        ..expert
+    }
+}
+
 /// The parameter-wise mean of modules of one shape, computed in f32, in the first one's dtypes.
 ///
 /// Integer and boolean parameters are the first module's; parameter ids too.
@@ -213,6 +233,10 @@ mod tests {
         dense.down_proj.bias = Some(Param::from_tensor(Tensor::ones([5], &device)));
         let x = Tensor::<2>::from_data([[0.3, -1.0, 2.0, 0.0, 0.7]], &device);
         let whole = dense.forward(x.clone()).into_data();
+        let doubled = scale_swiglu(dense.clone(), 2.0).forward(x.clone());
+        (doubled / 2.0)
+            .into_data()
+            .assert_approx_eq::<f32>(&whole, Tolerance::absolute(1e-5));
         for parts in [1, 2, 3, 4, 6, 12] {
             let split = split_swiglu(&dense, parts).expect("a divisor");
             assert_eq!(split.len(), parts);

@@ -232,6 +232,9 @@ pub struct InitArgs {
     /// Size of the model
     #[arg(long, value_enum, value_name = "SIZE", default_value_t = Preset::Tiny)]
     pub preset: Preset,
+    /// Sizes of your own instead of a preset's: a config.json in the released layout
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
     /// Make the model dense, as specialists begin: one feed-forward block in each layer instead of experts
     #[arg(long)]
     pub dense: bool,

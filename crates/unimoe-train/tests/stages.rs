@@ -267,6 +267,14 @@ fn specialists_that_do_not_go_together_are_named() {
     refused(parts(2, Some(3)), &[&dense], "3 experts");
     refused(
         Integration {
+            expert_scale: f64::INFINITY,
+            ..usual()
+        },
+        &[&dense],
+        "inf",
+    );
+    refused(
+        Integration {
             top_p: f64::NAN,
             ..usual()
         },

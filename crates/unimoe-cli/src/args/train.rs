@@ -161,6 +161,10 @@ pub struct IntegrateArgs {
     /// Parts of each specialist that become experts [default: all]
     #[arg(long, value_name = "COUNT")]
     pub experts_per_specialist: Option<usize>,
+    /// Multiplies the outputs of the routed experts; about 3 keeps what specialists of one origin had learnt
+    /// [default: 1, as in the paper]
+    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    pub expert_scale: Option<f64>,
     /// Seed of the gates and shared experts
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use serde::Serialize;
-use unimoe_model::{DeviceChoice, NewCodec, init_folder};
+use unimoe_model::{DeviceChoice, NewCodec, UniMoeConfig, init_folder};
 
 use crate::{
     args::{InitArgs, Preset},
@@ -14,12 +14,15 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`CliError::Output`] where the folder can't be written or holds something.
+/// [`CliError::Input`] where the configuration makes no model, [`CliError::Output`] where the folder can't be written or holds something.
 pub fn run(args: &InitArgs) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Report<'a> {
         path: &'a std::path::Path,
-        preset: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preset: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        config: Option<&'a std::path::Path>,
         dense: bool,
         seed: u64,
     }
@@ -29,26 +32,46 @@ pub fn run(args: &InitArgs) -> Result<(), CliError> {
         Preset::Released => (unimoe_model::Preset::Released, "released"),
     };
     let device: Device = DeviceChoice::Auto.resolve()?;
-    let config = match args.dense {
-        true => preset.dense(),
-        false => preset.config(),
+    let (config, sizes) = match &args.config {
+        Some(path) => {
+            let config =
+                UniMoeConfig::load(path).map_err(CliError::input(path.display().to_string()))?;
+            let sizes = preset
+                .codec()
+                .with_n_codebooks(config.codec.n_channels)
+                .with_codebook_size(config.codec.eos as usize);
+            // Split in two, its blocks have the width of the routed experts, as those of the smaller presets.
+            let width = 2 * config.moe.d_routed;
+            let config = match args.dense {
+                true => config.into_dense(width),
+                false => config,
+            };
+            (config, sizes)
+        }
+        None if args.dense => (preset.dense(), preset.codec()),
+        None => (preset.config(), preset.codec()),
     };
     let codec = match &args.codec {
         Some(path) => NewCodec::From(path.clone()),
-        None => NewCodec::Random(preset.codec()),
+        None => NewCodec::Random(sizes),
     };
     init_folder(&config, &codec, args.seed, &args.out, &device)
         .map_err(CliError::output(&args.out))?;
     if args.json {
         return report::json(&Report {
             path: &args.out,
-            preset: name.to_owned(),
+            preset: args.config.is_none().then_some(name),
+            config: args.config.as_deref(),
             dense: args.dense,
             seed: args.seed,
         });
     }
+    let sizes = match &args.config {
+        Some(path) => path.display().to_string(),
+        None => format!("preset {name}"),
+    };
     report::print(&format!(
-        "{}: preset {name}{}, seed {}\n",
+        "{}: {sizes}{}, seed {}\n",
         args.out.display(),
         if args.dense { ", dense" } else { "" },
         args.seed

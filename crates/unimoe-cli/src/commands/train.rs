@@ -107,6 +107,7 @@ fn run_stage(stage: &dyn Stage, common: &CommonArgs, data: StageData) -> Result<
 fn integrate(args: &IntegrateArgs) -> Result<(), CliError> {
     let mut integration: Integration = read_settings(args.settings.as_deref())?;
     integration.parts = args.parts.unwrap_or(integration.parts);
+    integration.expert_scale = args.expert_scale.unwrap_or(integration.expert_scale);
     integration.seed = args.seed.unwrap_or(integration.seed);
     if args.experts_per_specialist.is_some() {
         integration.experts_per_specialist = args.experts_per_specialist;
