@@ -238,6 +238,17 @@ pub struct InitArgs {
     /// Make the model dense, as specialists begin: one feed-forward block in each layer instead of experts
     #[arg(long)]
     pub dense: bool,
+    /// Learn a vocabulary from the texts of these manifests (JSON lines) instead of taking bytes for tokens
+    #[arg(long, num_args = 1.., value_name = "MANIFEST")]
+    pub vocabulary: Vec<PathBuf>,
+    /// Most tokens that the vocabulary gets beside the bytes
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 4096,
+        requires = "vocabulary"
+    )]
+    pub merges: usize,
     /// Take the codec from this folder (Hugging Face layout) instead of a random one
     #[arg(long, value_name = "FOLDER")]
     pub codec: Option<PathBuf>,

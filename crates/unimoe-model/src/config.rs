@@ -17,7 +17,7 @@ use crate::{
     attention::GroupedQueryAttentionConfig,
     decoder::DecoderConfig,
     error::ConfigError,
-    tokenizer::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE},
+    tokenizer::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE, Vocabulary},
 };
 
 pub use vision::VisionConfig;
@@ -165,6 +165,19 @@ impl UniMoeConfig {
         (moe.n_routed, moe.n_null, moe.n_shared) = (1, 0, 0);
         (moe.d_routed, moe.d_shared) = (d_ff, 0);
         moe.token_drop = None;
+        self
+    }
+
+    /// The same sizes for a vocabulary of its own: the text embedding's rows and the ids of the added tokens follow from
+    /// it, as [`Tokenizer::write`](crate::Tokenizer::write) numbers them.
+    pub fn with_vocabulary(mut self, vocabulary: &Vocabulary) -> Self {
+        let merges = vocabulary.n_merges();
+        self.text.vocab_size = BYTE_LEVEL_VOCAB_SIZE + merges;
+        self.codec.placeholder = BYTE_LEVEL_PLACEHOLDER.saturating_add(merges as u32);
+        self.vision = self.vision.map(|vision| VisionConfig {
+            whole_seconds: vision.whole_seconds,
+            ..VisionConfig::beside(self.codec.placeholder, vision.encoder)
+        });
         self
     }
 

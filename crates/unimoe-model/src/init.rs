@@ -12,9 +12,9 @@ use vision_encoder::Preprocessor;
 
 use crate::{
     config::UniMoeConfig,
-    error::{RequestError, UniMoeError, WeightsError},
+    error::{RequestError, TokenizerError, UniMoeError, WeightsError},
     random::RandomWeights,
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, Vocabulary},
     weights::ReleasedNames,
 };
 
@@ -93,10 +93,8 @@ pub fn init_model_folder(
     init_folder(&preset.config(), &codec, seed, folder, device)
 }
 
-/// Writes a randomly initialised model folder with a tokenizer, and a codec in `dac/`.
-///
-/// The folder must not exist yet, or be empty; its content appears whole or not at all. The vocabulary is
-/// byte-level. The same sizes and seed give the same files.
+/// Writes a randomly initialised model folder with a tokenizer whose tokens are bytes, and a codec in `dac/`;
+/// [`NewFolder`] with the default vocabulary.
 ///
 /// # Errors
 ///
@@ -116,6 +114,54 @@ pub fn init_model_folder(
 pub fn init_folder(
     config: &UniMoeConfig,
     codec: &NewCodec,
+    seed: u64,
+    folder: &Path,
+    device: &Device,
+) -> Result<(), UniMoeError> {
+    NewFolder {
+        config: config.clone(),
+        codec: codec.clone(),
+        vocabulary: None,
+        seed,
+    }
+    .write(folder, device)
+}
+
+/// A randomly initialised model that is to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewFolder {
+    /// Its sizes. With a vocabulary of its own they must be those of
+    /// [`UniMoeConfig::with_vocabulary`].
+    pub config: UniMoeConfig,
+    /// Its codec.
+    pub codec: NewCodec,
+    /// Merges of its tokenizer; `None` for bytes, with the added tokens wherever the configuration has them.
+    pub vocabulary: Option<Vocabulary>,
+    /// Seed of the weights.
+    pub seed: u64,
+}
+
+impl NewFolder {
+    /// Writes the folder, which must not exist yet, or be empty; its content appears whole or not at all. The same sizes,
+    /// vocabulary and seed give the same files.
+    ///
+    /// # Errors
+    ///
+    /// As for [`init_folder`].
+    pub fn write(&self, folder: &Path, device: &Device) -> Result<(), UniMoeError> {
+        let (config, codec, seed) = (&self.config, &self.codec, self.seed);
+        let tokenizer = |folder: &Path| match &self.vocabulary {
+            Some(vocabulary) => Tokenizer::write(folder, vocabulary),
+            None => Tokenizer::write_byte_level(folder, config.codec.placeholder),
+        };
+        write_folder(config, codec, tokenizer, seed, folder, device)
+    }
+}
+
+fn write_folder(
+    config: &UniMoeConfig,
+    codec: &NewCodec,
+    tokenizer: impl Fn(&Path) -> Result<(), TokenizerError>,
     seed: u64,
     folder: &Path,
     device: &Device,
@@ -147,7 +193,7 @@ pub fn init_folder(
         NewCodec::From(path) => DacCodec::load(path, device)?,
     };
     write_weights(config, seed, unfinished.path(), device)?;
-    Tokenizer::write_byte_level(unfinished.path(), config.codec.placeholder)?;
+    tokenizer(unfinished.path())?;
     codec.save(unfinished.path().join("dac"))?;
     if is_there {
         move_content(unfinished.path(), folder).map_err(io)?;

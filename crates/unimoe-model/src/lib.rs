@@ -51,7 +51,7 @@ pub use generate::{
 };
 pub use guidance::{ClassifierFreeGuidance, EosRule};
 pub use head::{CodecHead, CodecHeadConfig};
-pub use init::{NewCodec, Preset, init_folder, init_model_folder};
+pub use init::{NewCodec, NewFolder, Preset, init_folder, init_model_folder};
 pub use input::ModelInput;
 pub use loss::{CodecLoss, IGNORED, codec_cross_entropy};
 pub use model::{DecodeState, LoadOptions, ModelOutput, UniMoe};
@@ -62,7 +62,7 @@ pub use prompt::{Prompt, PromptBatch, PromptText};
 pub use request::{MusicRequest, Request, RequestOptions, SpeechRequest, VideoMusicRequest, Voice};
 pub use sampler::{Sampler, SamplingConfig};
 pub use stream::{AudioChunk, Progress, Session, StepOutput};
-pub use tokenizer::{TokenBatch, Tokenizer};
+pub use tokenizer::{TokenBatch, Tokenizer, Vocabulary};
 pub use vision::{EncodedVision, VisionSpan};
 pub use vision_encoder::{Grid, VisionInput, VisionKind};
 pub use weights::released_name;

@@ -7,11 +7,13 @@
 mod byte_level;
 mod files;
 mod json;
+mod vocabulary;
 
 use std::{collections::HashMap, path::Path};
 
 use tokenizers::{
-    AddedToken, NormalizedString, SplitDelimiterBehavior, Tokenizer as Library,
+    AddedToken, NormalizedString, PreTokenizerWrapper, SplitDelimiterBehavior,
+    Tokenizer as Library,
     models::bpe::BPE,
     pre_tokenizers::{
         byte_level::ByteLevel,
@@ -23,6 +25,8 @@ use tokenizers::{
 pub(crate) use self::byte_level::{BYTE_LEVEL_PLACEHOLDER, BYTE_LEVEL_VOCAB_SIZE};
 use self::files::Files;
 use crate::error::TokenizerError;
+
+pub use self::vocabulary::Vocabulary;
 
 /// Qwen2's pieces: contractions, letters with one sign before them, single digits, signs, white space.
 const PIECES: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -104,7 +108,18 @@ impl Tokenizer {
     ///
     /// A [`TokenizerError`] where the id leaves no room or a file can't be written.
     pub fn write_byte_level(dir: &Path, placeholder: u32) -> Result<(), TokenizerError> {
-        byte_level::write(dir, placeholder)
+        byte_level::write(dir, placeholder, &Vocabulary::bytes())
+    }
+
+    /// Writes a tokenizer to a folder, in the released layout: the 256 bytes, the tokens that `vocabulary` merges, the 22
+    /// added tokens of Qwen2.5, and the eleven audio tokens.
+    ///
+    /// # Errors
+    ///
+    /// A [`TokenizerError`] where there are more tokens than ids or a file can't be written.
+    pub fn write(dir: &Path, vocabulary: &Vocabulary) -> Result<(), TokenizerError> {
+        let placeholder = BYTE_LEVEL_PLACEHOLDER.saturating_add(vocabulary.n_merges() as u32);
+        byte_level::write(dir, placeholder, vocabulary)
     }
 
     /// Token ids of a text. Added tokens in the text count as such; nothing is put around it.
@@ -192,17 +207,9 @@ impl Tokenizer {
             )
             .build()
             .map_err(library_error(&place))?;
-        let split = Split::new(
-            SplitPattern::Regex(PIECES.to_string()),
-            SplitDelimiterBehavior::Isolated,
-            false,
-        )
-        .map_err(library_error(&place))?;
-        let bytes = ByteLevel::new(false, false, false);
-
         let mut library = Library::new(model);
-        library.with_pre_tokenizer(Some(Sequence::new(vec![split.into(), bytes.into()])));
-        library.with_decoder(Some(bytes));
+        library.with_pre_tokenizer(Some(pre_tokenizer(&place)?));
+        library.with_decoder(Some(ByteLevel::new(false, false, false)));
         let mut added: Vec<(u32, AddedToken)> = files.added.into_iter().collect();
         added.sort_by_key(|(id, _)| *id);
         library
@@ -228,6 +235,18 @@ impl Tokenizer {
             library,
         })
     }
+}
+
+/// Splits at Qwen2's pieces and spells bytes in their alphabet.
+fn pre_tokenizer(place: &str) -> Result<PreTokenizerWrapper, TokenizerError> {
+    let split = Split::new(
+        SplitPattern::Regex(PIECES.to_string()),
+        SplitDelimiterBehavior::Isolated,
+        false,
+    )
+    .map_err(library_error(place))?;
+    let bytes = ByteLevel::new(false, false, false);
+    Ok(Sequence::new(vec![split.into(), bytes.into()]).into())
 }
 
 fn library_error(

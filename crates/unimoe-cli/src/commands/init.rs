@@ -1,8 +1,11 @@
 //! `unimoe init`.
 
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use serde::Serialize;
-use unimoe_model::{DeviceChoice, NewCodec, UniMoeConfig, init_folder};
+use unimoe_model::{DeviceChoice, NewCodec, NewFolder, Prompt, UniMoeConfig, Vocabulary};
+use unimoe_train::{Manifest, Policy, Task};
 
 use crate::{
     args::{InitArgs, Preset},
@@ -55,7 +58,22 @@ pub fn run(args: &InitArgs) -> Result<(), CliError> {
         Some(path) => NewCodec::From(path.clone()),
         None => NewCodec::Random(sizes),
     };
-    init_folder(&config, &codec, args.seed, &args.out, &device)
+    let vocabulary = match args.vocabulary.is_empty() {
+        true => None,
+        false => Some(learn_vocabulary(&args.vocabulary, args.merges)?),
+    };
+    let config = match &vocabulary {
+        Some(vocabulary) => config.with_vocabulary(vocabulary),
+        None => config,
+    };
+    let folder = NewFolder {
+        config,
+        codec,
+        vocabulary,
+        seed: args.seed,
+    };
+    folder
+        .write(&args.out, &device)
         .map_err(CliError::output(&args.out))?;
     if args.json {
         return report::json(&Report {
@@ -76,4 +94,19 @@ pub fn run(args: &InitArgs) -> Result<(), CliError> {
         if args.dense { ", dense" } else { "" },
         args.seed
     ))
+}
+
+/// Merges of the words that stand in the prompts of some clips.
+fn learn_vocabulary(manifests: &[PathBuf], merges: usize) -> Result<Vocabulary, CliError> {
+    let manifest = Manifest::load(manifests, Policy::Fail);
+    let manifest = manifest.map_err(CliError::input("the manifests of the vocabulary"))?;
+    let prompts = (manifest.records.iter())
+        .map(|record| match (&record.reference, record.task) {
+            // How many codes the voice has doesn't matter here.
+            (Some(reference), Task::Speech) => Prompt::speech(&record.text, &reference.text, 1),
+            _ => Prompt::music(&record.text),
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(CliError::input("the texts of the vocabulary"))?;
+    Vocabulary::of_prompts(&prompts, merges).map_err(CliError::input("the texts of the vocabulary"))
 }

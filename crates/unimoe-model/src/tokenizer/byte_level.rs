@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 
-use super::files::{Files, byte_alphabet};
+use super::{
+    files::{Files, byte_alphabet},
+    vocabulary::Vocabulary,
+};
 use crate::error::TokenizerError;
 
 /// The placeholder's id in the smallest such vocabulary.
@@ -92,11 +95,23 @@ pub(super) fn files(placeholder: u32) -> Result<Files, TokenizerError> {
 }
 
 /// Writes the five files of the released layout.
-pub(super) fn write(dir: &Path, placeholder: u32) -> Result<(), TokenizerError> {
+pub(super) fn write(
+    dir: &Path,
+    placeholder: u32,
+    vocabulary: &Vocabulary,
+) -> Result<(), TokenizerError> {
     let added = added_tokens(placeholder)?;
-    let vocab: Map<String, Value> = bytes()
-        .map(|(token, id)| (token.to_string(), id.into()))
+    let bytes = bytes().map(|(token, _)| token.to_string());
+    let merged = (vocabulary.merges().iter()).map(|(first, second)| format!("{first}{second}"));
+    let vocab: Map<String, Value> = bytes
+        .chain(merged)
+        .zip(0_u32..)
+        .map(|(token, id)| (token, id.into()))
         .collect();
+    let mut merges = "#version: 0.2\n".to_string();
+    for (first, second) in vocabulary.merges() {
+        merges.push_str(&format!("{first} {second}\n"));
+    }
     let ids: BTreeMap<&str, u32> = added.iter().map(|(id, token, _)| (*token, *id)).collect();
     let details = |token: &str| {
         json!({
@@ -141,14 +156,14 @@ pub(super) fn write(dir: &Path, placeholder: u32) -> Result<(), TokenizerError> 
         fs::write(&path, text).map_err(|source| TokenizerError::Io { path, source })
     };
     write("vocab.json", format!("{:#}", Value::from(vocab)))?;
-    write("merges.txt", "#version: 0.2\n".to_string())?;
+    write("merges.txt", merges)?;
     write("added_tokens.json", format!("{:#}", json!(ids)))?;
     write("special_tokens_map.json", format!("{map:#}"))?;
     write("tokenizer_config.json", format!("{config:#}"))
 }
 
 /// The 256 byte tokens in the order of their characters, as GPT-2 numbers them.
-fn bytes() -> impl Iterator<Item = (char, u32)> {
+pub(super) fn bytes() -> impl Iterator<Item = (char, u32)> {
     let alphabet = byte_alphabet();
     let (shown, moved): (Vec<char>, Vec<char>) = alphabet
         .into_iter()
