@@ -11,6 +11,7 @@ mod discriminator;
 mod error;
 mod learner;
 mod sounds;
+mod start;
 mod training;
 
 pub use adversarial::{discriminator_loss, feature_matching_loss, generator_loss};

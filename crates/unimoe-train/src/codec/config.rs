@@ -13,6 +13,8 @@ use crate::{
 
 /// Longest crop, in seconds.
 const MAX_SECONDS: f64 = 600.0;
+/// Most clips that weights are fitted to.
+const MAX_FIT_CLIPS: f64 = 4096.0;
 /// Largest weight of a term.
 const MAX_WEIGHT: f64 = 1e6;
 
@@ -42,10 +44,13 @@ pub struct CodecTrainingConfig {
     /// Whether activations are computed again in the backward pass instead of being kept: less memory, more
     /// time. Default: `false`
     pub gradient_checkpointing: bool,
+    /// Clips that random weights are fitted to before the first step: layers get outputs of one spread, codebooks begin
+    /// where the data is. 0 leaves them as they are drawn. Default: 128
+    pub fit_clips: usize,
 }
 
 /// What a codec minimises by itself:
-/// `mel * d_mel + stft * d_stft + commitment * l_commitment + codebook * l_codebook`.
+/// `mel * d_mel + stft * d_stft + waveform * d_waveform + commitment * l_commitment + codebook * l_codebook`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodecObjective {
@@ -65,6 +70,9 @@ pub struct CodecObjective {
     pub mel: f64,
     /// Weight of the STFT distance. Default: 1
     pub stft: f64,
+    /// Weight of the distance of samples, `mean |x - y| / mean |x|`: it listens to phase, which spectra don't, and brings
+    /// pitch early. Default: 0, as in the paper
+    pub waveform: f64,
     /// Weight of the commitment loss. Default: 0.25
     pub commitment: f64,
     /// Weight of the codebook loss. Default: 1
@@ -138,6 +146,7 @@ impl Default for CodecTrainingConfig {
             objective: CodecObjective::default(),
             adversarial: Some(AdversarialConfig::default()),
             gradient_checkpointing: false,
+            fit_clips: 128,
         }
     }
 }
@@ -154,6 +163,7 @@ impl Default for CodecObjective {
             stft_windows: MultiScaleStftLossConfig::new().windows,
             mel: 15.0,
             stft: 1.0,
+            waveform: 0.0,
             commitment: 0.25,
             codebook: 1.0,
         }
@@ -193,6 +203,7 @@ impl CodecTrainingConfig {
         self.run.validate()?;
         self.optimizer.validate()?;
         self.objective.validate()?;
+        within("fit_clips", self.fit_clips as f64, 0.0, MAX_FIT_CLIPS)?;
         if let Some(adversarial) = &self.adversarial {
             adversarial.discriminators.validate()?;
             adversarial.optimizer.validate()?;
@@ -230,6 +241,7 @@ impl CodecObjective {
         within("quantizer_dropout", self.quantizer_dropout, 0.0, 1.0)?;
         within("mel", self.mel, 0.0, MAX_WEIGHT)?;
         within("stft", self.stft, 0.0, MAX_WEIGHT)?;
+        within("waveform", self.waveform, 0.0, MAX_WEIGHT)?;
         within("commitment", self.commitment, 0.0, MAX_WEIGHT)?;
         within("codebook", self.codebook, 0.0, MAX_WEIGHT)
     }

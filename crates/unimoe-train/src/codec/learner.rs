@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+/// Least mean of absolute samples that the distance of waveforms is relative to.
+const LOUDNESS: f64 = 1e-4;
 /// Where the codec's state lies in a checkpoint.
 const CODEC: &str = "codec";
 /// Where the discriminators' state lies.
@@ -164,6 +166,11 @@ impl CodecLearner {
             ("commitment", encoded.commitment_loss, objective.commitment),
             ("codebook", encoded.codebook_loss, objective.codebook),
         ];
+        if objective.waveform > 0.0 {
+            let loudness = x.clone().abs().mean().clamp_min(LOUDNESS);
+            let waveform = (y.clone() - x.clone()).abs().mean() / loudness;
+            weighted.push(("waveform", waveform, objective.waveform));
+        }
         let mut discriminators = None;
         if let Some(adversary) = self.adversary.as_ref().filter(|a| step >= a.config.start) {
             let model = adversary.discriminators.model();

@@ -14,6 +14,7 @@ use super::{
     error::CodecTrainingError,
     learner::CodecLearner,
     sounds::{SoundSet, SoundSetOptions},
+    start,
 };
 use crate::{
     data::{Dataset, Manifest},
@@ -70,14 +71,27 @@ impl CodecTraining {
             CodecStart::Saved(path) => DacCodec::load(path, &device)?,
         };
         let sizes = codec.config().clone();
-        let mut learner = CodecLearner::new(codec, config)?;
-
         let (training, validation) = data.split()?;
+        // Settings that make no sense show before any sound is read.
+        CodecLearner::new(codec.clone(), config)?;
         let training = open(training, data, &sizes, workplace)?;
         let validation = open(validation, data, &sizes, workplace)?;
         if training.is_empty() {
             return Err(CodecTrainingError::NoClips.into());
         }
+        let codec = match &self.start {
+            CodecStart::Random(_) if config.fit_clips > 0 => {
+                let count = training.len();
+                let clips = config.fit_clips.min(count);
+                let sounds = (0..clips)
+                    .map(|index| training.get(index * count / clips))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let length = config.objective.crop(&sizes);
+                start::fit(codec, &sounds, length, config.run.seed)
+            }
+            _ => codec,
+        };
+        let mut learner = CodecLearner::new(codec, config)?;
         workplace.observer.notice(&Event::Data {
             training: training.counts(),
             validation: validation.counts(),
