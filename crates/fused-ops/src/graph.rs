@@ -28,7 +28,7 @@ type Recorded = FloatTensor<Autodiff<Flex>>;
 
 /// A float32 tensor on the CPU.
 #[derive(Debug)]
-pub(crate) enum Operand {
+pub enum Operand {
     /// Outside any graph.
     Plain(FlexTensor),
     /// In a graph that keeps all that it computes.
@@ -38,7 +38,7 @@ pub(crate) enum Operand {
 }
 
 /// An operation of `N` operands whose gradient is computed from what it saved.
-pub(crate) trait Fused<const N: usize>: Clone + Debug + Send + 'static {
+pub trait Fused<const N: usize>: Clone + Debug + Send + 'static {
     /// What the gradient needs.
     type Saved: Clone + Debug + Send + 'static;
 
@@ -47,11 +47,21 @@ pub(crate) trait Fused<const N: usize>: Clone + Debug + Send + 'static {
 
     /// The gradient of each operand from the contiguous one of the value.
     fn backward(&self, saved: Self::Saved, gradient: FlexTensor) -> [FlexTensor; N];
+
+    /// [`Fused::backward`] where only some operands need a gradient. Worth its own code where one gradient costs much.
+    fn backward_wanted(
+        &self,
+        saved: Self::Saved,
+        gradient: FlexTensor,
+        _wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        self.backward(saved, gradient).map(Some)
+    }
 }
 
 impl Operand {
     /// The operand, where the tensor is the CPU's and float32.
-    pub(crate) fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+    pub fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         if tensor.dtype() != DType::F32 {
             return None;
         }
@@ -83,7 +93,7 @@ impl Operand {
 }
 
 /// The contiguous memory of a tensor that gets no gradient, where it is the CPU's and float32.
-pub(crate) fn constant<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+pub fn constant<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     match Operand::of(tensor)? {
         Operand::Plain(memory) => Some(contiguous(memory)),
         Operand::Keeping(recorded) | Operand::Checkpointing(recorded) => {
@@ -93,7 +103,7 @@ pub(crate) fn constant<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor>
 }
 
 /// Runs an operation and records it where an operand is part of a graph.
-pub(crate) fn apply<F: Fused<N>, const N: usize, const D: usize>(
+pub fn apply<F: Fused<N>, const N: usize, const D: usize>(
     operation: F,
     operands: [Operand; N],
 ) -> Tensor<D> {
@@ -148,9 +158,10 @@ impl<F: Fused<N>, const N: usize> Backward<Flex, N> for Step<F, N> {
     fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
         let (operation, saved) = ops.state;
-        let found = operation.backward(saved, gradient);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = operation.backward_wanted(saved, gradient, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(found) {
-            if let Some(parent) = parent {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 gradients.register::<Flex>(parent.id, gradient);
             }
         }
@@ -166,19 +177,23 @@ fn contiguous(tensor: FlexTensor) -> FlexTensor {
 }
 
 /// The values of a contiguous float32 tensor.
-pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
+///
+/// # Panics
+///
+/// Panics if it is neither.
+pub fn values(tensor: &FlexTensor) -> &[f32] {
     tensor
         .as_slice::<f32>()
         .expect("operands are contiguous and float32")
 }
 
 /// Zeros.
-pub(crate) fn zeros(shape: &Shape) -> FlexTensor {
+pub fn zeros(shape: &Shape) -> FlexTensor {
     FlexTensor::zeros(shape.clone(), DType::F32)
 }
 
 /// A contiguous tensor whose memory is nobody else's, to be written over: itself, or a copy.
-pub(crate) fn own(tensor: FlexTensor) -> FlexTensor {
+pub fn own(tensor: FlexTensor) -> FlexTensor {
     let whole = tensor.storage::<f32>().len() == tensor.layout().num_elements();
     if whole && tensor.is_unique() {
         return tensor;

@@ -2,7 +2,8 @@
 //!
 //! Every function runs and differentiates on every backend, in Burn's tensor API. On the CPU (feature `flex`), in
 //! float32, it takes one pass over the memory instead of five to ten, vectorised and on all threads, and has a gradient
-//! of its own; the form in the tensor API is what it is tested against.
+//! of its own; the form in the tensor API is what it is tested against. The module `graph` records such operations of
+//! other crates too, and `rows` runs their loops.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -21,11 +22,11 @@
 mod arithmetic;
 mod cross_entropy;
 #[cfg(feature = "flex")]
-mod graph;
+pub mod graph;
 mod rms_norm;
 mod rotary;
 #[cfg(feature = "flex")]
-mod rows;
+pub mod rows;
 mod softmax;
 mod swiglu;
 #[cfg(test)]

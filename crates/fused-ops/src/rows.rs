@@ -4,11 +4,11 @@ use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// Values that are worth a thread's attention; less than two such parts stay on the caller's thread.
-pub(crate) const SPLIT: usize = 1 << 14;
+pub const SPLIT: usize = 1 << 14;
 
 /// Runs a loop compiled for the widest vectors that the processor has.
 #[inline(always)]
-pub(crate) fn vectorised<F: NullaryFnOnce>(f: F) -> F::Output {
+pub fn vectorised<F: NullaryFnOnce>(f: F) -> F::Output {
     // Without its feature, pulp's own choice passes over AVX2.
     #[cfg(target_arch = "x86_64")]
     if matches!(Arch::new(), Arch::Scalar)
@@ -24,12 +24,7 @@ pub(crate) fn vectorised<F: NullaryFnOnce>(f: F) -> F::Output {
 /// # Panics
 ///
 /// Panics if `width` is 0.
-pub(crate) fn each_row(
-    out: &mut [f32],
-    width: usize,
-    cost: usize,
-    f: impl Fn(usize, &mut [f32]) + Sync,
-) {
+pub fn each_row(out: &mut [f32], width: usize, cost: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     let together = rows_together(cost);
     let f = &f;
     let run = |first: usize, rows: &mut [f32]| {
@@ -48,7 +43,7 @@ pub(crate) fn each_row(
 }
 
 /// [`each_row`] over two lists of as many rows.
-pub(crate) fn each_row_of_two(
+pub fn each_row_of_two(
     outs: [&mut [f32]; 2],
     widths: [usize; 2],
     cost: usize,
@@ -77,7 +72,7 @@ pub(crate) fn each_row_of_two(
 }
 
 /// How many rows of `cost` values make a part.
-pub(crate) fn rows_together(cost: usize) -> usize {
+pub fn rows_together(cost: usize) -> usize {
     (SPLIT / cost.max(1)).max(1)
 }
 

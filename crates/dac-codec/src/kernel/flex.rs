@@ -15,8 +15,6 @@ use burn::{
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::sine::snake_row;
-
 /// Floats that a piece's extra memory should hold.
 const PIECE_FLOATS: usize = 1 << 20;
 /// Shortest piece of a convolution, so that each pass over a large kernel is worth it.
@@ -41,23 +39,6 @@ fn wrap(tensor: FlexTensor) -> Tensor<3> {
 
 fn empty(shape: [usize; 3]) -> FlexTensor {
     FlexTensor::empty(Shape::from(shape), DType::F32)
-}
-
-pub(super) fn snake(x: &Tensor<3>, alpha: &Tensor<3>) -> Option<Tensor<3>> {
-    let [b, c, length] = x.dims();
-    if b * c * length == 0 {
-        return None;
-    }
-    let (x, alpha) = (memory(x)?, memory(alpha)?);
-    let (source, alpha) = (x.as_slice::<f32>()?, alpha.as_slice::<f32>()?);
-    let mut out = empty([b, c, length]);
-    out.storage_mut::<f32>()
-        .par_chunks_mut(length)
-        .zip(source.par_chunks(length))
-        .enumerate()
-        .with_min_len((SPLIT / length).max(1))
-        .for_each(|(row, (out, source))| snake_row(source, out, alpha[row % c]));
-    Some(wrap(out))
 }
 
 /// Where the columns of a convolution lie.
@@ -421,23 +402,18 @@ mod tests {
     }
 
     #[test]
-    fn snake_equals_the_portable_one() {
-        for shape in [[1, 3, 1], [2, 5, 777]] {
-            let x = random(shape).mul_scalar(20.0);
-            let alpha = random([1, shape[1], 1]).abs() + 0.01;
-            // Divided by a small alpha, the error of the sine counts more.
-            let (found, expected) = (snake(&x, &alpha), portable::snake(x, alpha.clone()));
-            let error = (found.expect("the CPU") - expected) * alpha;
-            assert!(error.abs().max().into_scalar::<f32>() < 1e-5);
-        }
-    }
-
-    #[test]
     fn graphs_and_views_are_handled() {
+        let conv = Conv1dConfig::new(6, 4, 3).init(&Device::flex());
         let x = random([2, 6, 9]);
-        let alpha = random([1, 6, 1]).abs() + 0.5;
-        assert!(snake(&x.clone().autodiff(), &alpha).is_none());
+        assert!(conv1d(&x.clone().autodiff(), &conv).is_none());
+        let conv = Conv1dConfig::new(6, 4, 3)
+            .with_padding(PaddingConfig1d::Explicit(1, 1))
+            .init(&Device::flex());
         let view = x.swap_dims(1, 2).narrow(1, 2, 6);
-        assert_same(snake(&view, &alpha), portable::snake(view, alpha), "a view");
+        assert_same(
+            conv1d(&view, &conv),
+            portable::conv1d(view, &conv),
+            "a view",
+        );
     }
 }

@@ -1,13 +1,18 @@
 //! The codec's heavy operations.
 //!
 //! [`portable`] has them in Burn's tensor API: they run and differentiate on every backend. On the CPU (feature
-//! `flex`), in float32 and outside autodiff, [`flex`] is faster; the portable form is what it is tested against.
+//! `flex`), in float32, there are faster ones: [`mod@snake`] with a gradient of its own, and the convolutions of [`flex`]
+//! outside autodiff. The portable form is what they are tested against.
 
 #[cfg(feature = "flex")]
 mod flex;
 mod portable;
 #[cfg(feature = "flex")]
 mod sine;
+#[cfg(feature = "flex")]
+mod snake;
+#[cfg(all(test, feature = "flex"))]
+mod testing;
 
 use burn::{
     nn::conv::{Conv1d, ConvTranspose1d},
@@ -25,7 +30,7 @@ const SNAKE_EPSILON: f32 = 1e-9;
 /// - output: `[B, C, L]`
 pub(crate) fn snake(x: Tensor<3>, alpha: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "flex")]
-    if let Some(y) = flex::snake(&x, &alpha) {
+    if let Some(y) = snake::snake(&x, &alpha) {
         return y;
     }
     portable::snake(x, alpha)
