@@ -1,25 +1,14 @@
-//! Files that appear whole or not at all, and are only opened where opening can't hang.
+//! Files that appear whole or not at all.
 
 use std::{
-    fs::{self, File, Permissions},
-    io::{self, BufWriter, ErrorKind, Seek, Write},
+    fs::Permissions,
+    io::{self, BufWriter, Seek, Write},
     path::Path,
 };
 
 use tempfile::Builder;
 
 use crate::error::DacError;
-
-/// Opens a regular file to read; returns it with its length in bytes.
-///
-/// Opening a pipe would wait for its writer, and a device may have no end.
-pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidData, "not a regular file"));
-    }
-    Ok((File::open(path)?, metadata.len()))
-}
 
 /// What [`write`]'s callback writes to.
 pub(crate) trait Target: Write + Seek {}
@@ -67,6 +56,8 @@ fn default_permissions() -> Option<Permissions> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor, TensorData};
 use hound::{SampleFormat, WavSpec, WavWriter};
+use model_files::ModelPath;
 use symphonia::core::{
     errors::Error as SymphoniaError,
     formats::{FormatOptions, TrackType, probe::Hint},
@@ -50,7 +51,9 @@ impl AudioClip {
     /// sound, damaged, or with samples that are not finite.
     pub fn read(path: impl AsRef<Path>, max_seconds: f64) -> Result<Self, DacError> {
         let path = path.as_ref();
-        let (file, _) = atomic::open(path).map_err(DacError::io("read", path))?;
+        let file = ModelPath::from(path)
+            .open()
+            .map_err(DacError::io("read", path))?;
         Self::decode(file, &path.display().to_string(), max_seconds)
     }
 

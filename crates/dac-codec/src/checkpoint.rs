@@ -3,31 +3,25 @@
 //! PyTorch files go through `pytorch-reader`, which interprets the few pickle instructions that describe tensors
 //! and never calls what a pickle names. Sizes are compared with the file's own before anything is allocated.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::Read,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fs, io::Read, ops::Range, path::Path};
 
+use burn::tensor::DType;
 use burn_store::pytorch_reader::{self, PickleValue, PytorchReader};
+use model_files::{ModelPath, read_text};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 
-use crate::{atomic, config::DacConfig, error::DacError};
+use crate::{atomic, codec::input, config::DacConfig, error::DacError};
 
 /// Weights in the Hugging Face layout.
 const WEIGHTS: &str = "model.safetensors";
 /// Configuration in the Hugging Face layout.
 const CONFIG: &str = "config.json";
-/// Longest `config.json` that is read, in bytes.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// An opened checkpoint whose tensors are taken one by one.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    path: PathBuf,
+    path: ModelPath,
     file_bytes: u64,
     tensors: HashMap<String, Stored>,
     /// The safetensors file; empty for PyTorch's.
@@ -47,18 +41,19 @@ enum Stored {
 
 impl Checkpoint {
     /// Opens a folder in the Hugging Face layout or a file of either kind, told apart by its first bytes.
-    pub(crate) fn open(path: &Path) -> Result<Self, DacError> {
+    pub(crate) fn open(path: ModelPath) -> Result<Self, DacError> {
         let path = if path.is_dir() {
             path.join(WEIGHTS)
         } else {
-            path.to_path_buf()
+            path
         };
-        let (mut file, length) = atomic::open(&path).map_err(DacError::io("read", &path))?;
+        let mut file = path.open().map_err(DacError::io("read", path.path()))?;
+        let length = file.length();
         let mut start = [0; 9];
         let zip = match file.read_exact(&mut start) {
             Ok(()) => start.starts_with(b"PK"),
             Err(_) => {
-                return Err(damaged(&path, format!("only {length} bytes").into()));
+                return Err(damaged(path.path(), format!("only {length} bytes").into()));
             }
         };
         // A safetensors file opens with 8 bytes of length and a JSON object.
@@ -69,10 +64,12 @@ impl Checkpoint {
         }
     }
 
-    fn safetensors(path: PathBuf) -> Result<Self, DacError> {
-        let bytes = fs::read(&path).map_err(DacError::io("read", &path))?;
+    fn safetensors(path: ModelPath) -> Result<Self, DacError> {
+        let bytes = path
+            .read(u64::MAX)
+            .map_err(DacError::io("read", path.path()))?;
         let parsed =
-            SafeTensors::deserialize(&bytes).map_err(|error| damaged(&path, error.into()))?;
+            SafeTensors::deserialize(&bytes).map_err(|error| damaged(path.path(), error.into()))?;
         let tensors = parsed
             .iter()
             .map(|(name, view)| {
@@ -93,9 +90,10 @@ impl Checkpoint {
         })
     }
 
-    fn pytorch(path: PathBuf, file_bytes: u64) -> Result<Self, DacError> {
-        let reader = PytorchReader::with_top_level_key(&path, "state_dict")
-            .map_err(|error| damaged(&path, error.into()))?;
+    fn pytorch(path: ModelPath, file_bytes: u64) -> Result<Self, DacError> {
+        let disk = on_disk(&path)?;
+        let reader = PytorchReader::with_top_level_key(disk, "state_dict")
+            .map_err(|error| damaged(disk, error.into()))?;
         let tensors = reader
             .into_tensors()
             .into_iter()
@@ -111,23 +109,22 @@ impl Checkpoint {
 
     /// The file that holds the tensors.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.path.path()
     }
 
     /// Reads the configuration: `metadata.kwargs` in PyTorch's file, `config.json` beside a safetensors file.
     pub(crate) fn config(&self) -> Result<DacConfig, DacError> {
         let pytorch = self.bytes.is_empty();
         let (path, value) = if pytorch {
-            let value = PytorchReader::read_pickle_data(&self.path, Some("metadata"))
+            let disk = on_disk(&self.path)?;
+            let value = PytorchReader::read_pickle_data(disk, Some("metadata"))
                 .map(to_json)
-                .map_err(|error| damaged(&self.path, error.into()))?;
-            (self.path.clone(), value["kwargs"].clone())
+                .map_err(|error| damaged(disk, error.into()))?;
+            (disk.to_path_buf(), value["kwargs"].clone())
         } else {
-            let path = self.path.with_file_name(CONFIG);
-            let mut text = String::new();
-            atomic::open(&path)
-                .and_then(|(file, _)| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
-                .map_err(DacError::io("read", &path))?;
+            let file = self.path.with_file_name(CONFIG);
+            let path = file.path().to_path_buf();
+            let text = read_text(file).map_err(DacError::io("read", &path))?;
             let value = serde_json::from_str(&text).map_err(|error| DacError::ConfigFile {
                 path: path.clone(),
                 reason: error.to_string(),
@@ -158,12 +155,12 @@ impl Checkpoint {
 
     /// Takes a tensor as f32 in row-major order.
     pub(crate) fn take(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, DacError> {
-        let path = || self.path.clone();
+        let path = || self.path.path().to_path_buf();
         let stored = self
             .tensors
             .remove(name)
             .ok_or_else(|| DacError::MissingTensor {
-                path: self.path.clone(),
+                path: path(),
                 tensor: name.into(),
                 expected: expected.into(),
             })?;
@@ -206,11 +203,11 @@ impl Checkpoint {
                         tensor.byte_len(),
                         self.file_bytes
                     );
-                    return Err(damaged(&self.path, claim.into()));
+                    return Err(damaged(self.path.path(), claim.into()));
                 }
                 let bytes = tensor
                     .read()
-                    .map_err(|error| damaged(&self.path, error.into()))?;
+                    .map_err(|error| damaged(self.path.path(), error.into()))?;
                 Ok(width.to_f32(&bytes))
             }
         }
@@ -222,7 +219,7 @@ impl Checkpoint {
             return Ok(());
         };
         Err(DacError::ExtraTensor {
-            path: self.path.clone(),
+            path: self.path.path().to_path_buf(),
             tensor: name.clone(),
             found: self.tensors[name].shape().into(),
         })
@@ -264,29 +261,66 @@ impl Width {
                 .collect(),
         }
     }
+
+    fn from_f32(self, values: &[f32]) -> Vec<u8> {
+        let values = values.iter().copied();
+        match self {
+            Self::F64 => values
+                .flat_map(|value| f64::from(value).to_le_bytes())
+                .collect(),
+            Self::F32 => values.flat_map(f32::to_le_bytes).collect(),
+            Self::F16 => values
+                .flat_map(|value| half::f16::from_f32(value).to_le_bytes())
+                .collect(),
+            Self::Bf16 => values
+                .flat_map(|value| half::bf16::from_f32(value).to_le_bytes())
+                .collect(),
+        }
+    }
 }
 
-/// Writes the Hugging Face layout into `folder`.
+/// Writes the Hugging Face layout into `folder`, the weights in `dtype`.
 pub(crate) fn write_safetensors(
     folder: &Path,
     config: &Value,
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    dtype: DType,
 ) -> Result<(), DacError> {
-    fs::create_dir_all(folder).map_err(DacError::io("create", folder))?;
-    let tensors: Vec<_> = tensors
+    let weights = folder.join(WEIGHTS);
+    let (stored, width) = match dtype {
+        DType::F32 => (Dtype::F32, Width::F32),
+        DType::F16 => (Dtype::F16, Width::F16),
+        DType::BF16 => (Dtype::BF16, Width::Bf16),
+        other => {
+            let found = format!("{other:?}");
+            return Err(input(
+                "the type of stored weights",
+                "F32, F16 or BF16",
+                found,
+            ));
+        }
+    };
+    let tensors = tensors
         .into_iter()
         .map(|(name, shape, values)| {
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            (name, shape, bytes)
+            let bytes = width.from_f32(&values);
+            // What is too large for the type has become infinite.
+            let kept = width.to_f32(&bytes);
+            match kept.iter().position(|value| !value.is_finite()) {
+                None => Ok((name, shape, bytes)),
+                Some(index) => Err(DacError::NonFiniteWeight {
+                    path: weights.clone(),
+                    tensor: name,
+                    index,
+                    found: kept[index],
+                }),
+            }
         })
-        .collect();
-    let weights = folder.join(WEIGHTS);
+        .collect::<Result<Vec<_>, _>>()?;
+    fs::create_dir_all(folder).map_err(DacError::io("create", folder))?;
     let views = tensors
         .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(stored, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| damaged(&weights, error.into()))?;
     let bytes =
@@ -294,6 +328,13 @@ pub(crate) fn write_safetensors(
     atomic::write(&weights, |file| file.write_all(&bytes))?;
     let text = format!("{config:#}\n");
     atomic::write(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))
+}
+
+/// Where a file is on a disk: the reader of pickles reads from nowhere else.
+fn on_disk(path: &ModelPath) -> Result<&Path, DacError> {
+    let reason = "a PyTorch file is read from a disk only";
+    path.on_disk()
+        .ok_or_else(|| damaged(path.path(), reason.into()))
 }
 
 fn damaged(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> DacError {

@@ -15,9 +15,10 @@
 //! | 40.. | `T * K` codes, frame by frame, each of `ceil(log2(entries))` bits, lowest bit first |
 //! | last 4 | CRC-32 of everything before |
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use model_files::ModelPath;
 use thiserror::Error;
 
 use crate::{atomic, config::DacConfig, error::DacError};
@@ -299,14 +300,12 @@ impl CodeFile {
     /// # Errors
     ///
     /// [`DacError::Io`], and [`DacError::CodeFile`] as [`CodeFile::from_bytes`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, DacError> {
-        let path = path.as_ref();
-        let mut bytes = Vec::new();
-        // Never more than was there when its size was asked for.
-        atomic::open(path)
-            .and_then(|(file, length)| file.take(length).read_to_end(&mut bytes))
-            .map_err(DacError::io("read", path))?;
-        Self::from_bytes(&bytes).map_err(|source| at(path, source))
+    pub fn read(path: impl Into<ModelPath>) -> Result<Self, DacError> {
+        let path = path.into();
+        let bytes = path
+            .read(u64::MAX)
+            .map_err(DacError::io("read", path.path()))?;
+        Self::from_bytes(&bytes).map_err(|source| at(path.path(), source))
     }
 
     fn check_fields(&self, frames: u32) -> Result<(), CodeFileError> {

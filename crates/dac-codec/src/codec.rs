@@ -7,8 +7,9 @@ use std::path::Path;
 
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor},
 };
+use model_files::ModelPath;
 
 use crate::{
     config::DacConfig,
@@ -78,14 +79,15 @@ impl DacConfig {
 
 impl DacCodec {
     /// Loads an official `.pth` checkpoint, a Hugging Face folder (`config.json`, `model.safetensors`) or the
-    /// safetensors file in it. The content decides which, not the name. Weight norm is folded away.
+    /// safetensors file in it, the latter two also from memory. The content decides which, not the name. Weight norm
+    /// is folded away.
     ///
     /// # Errors
     ///
     /// Names the file and what is wrong with it: unreadable, no configuration, a tensor that is missing, too
     /// many, misshapen, truncated, or not finite. A pickle that would run code is an error; nothing in it runs.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, DacError> {
-        weights::load(path.as_ref(), device)
+    pub fn load(path: impl Into<ModelPath>, device: &Device) -> Result<Self, DacError> {
+        weights::load(path.into(), device)
     }
 
     /// A codec with weights drawn from `seed`, the same on every device.
@@ -104,7 +106,30 @@ impl DacCodec {
     ///
     /// [`DacError::Io`] names the file that could not be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), DacError> {
-        weights::save(self, folder.as_ref())
+        self.save_as(folder, DType::F32)
+    }
+
+    /// As [`save`](Self::save), with the weights in f32, f16 or bf16.
+    ///
+    /// # Errors
+    ///
+    /// [`DacError::Io`] as [`save`](Self::save), [`DacError::NonFiniteWeight`] for a weight that is too large for the
+    /// type, and [`DacError::Input`] for another type.
+    ///
+    /// ```
+    /// use burn::tensor::{DType, Device};
+    /// use dac_codec::{DacCodec, DacConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (folder, device) = (tempfile::tempdir()?, Device::flex());
+    /// let config = DacConfig::dac_16khz().with_encoder_dim(4).with_decoder_dim(32).with_latent_dim(8);
+    /// DacCodec::random(&config, 1, &device)?.save_as(folder.path(), DType::F16)?;
+    /// assert_eq!(DacCodec::load(folder.path(), &device)?.config(), &config);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn save_as(&self, folder: impl AsRef<Path>, dtype: DType) -> Result<(), DacError> {
+        weights::save(self, folder.as_ref(), dtype)
     }
 
     /// The sizes.

@@ -1,11 +1,10 @@
 //! Sizes of a codec, and their two spellings in files.
 
-use std::{io::Read, path::Path};
-
 use burn::config::Config;
+use model_files::ModelPath;
 use serde_json::{Map, Value, json};
 
-use crate::{atomic, error::DacError};
+use crate::error::DacError;
 
 /// Largest width, codebook or rate that a configuration may ask for.
 const MAX_SIZE: usize = 1 << 16;
@@ -144,23 +143,18 @@ impl DacConfig {
     ///
     /// # Errors
     ///
-    /// [`DacError::Io`] where the file can't be read, [`DacError::ConfigFile`] where it is no JSON object or larger
-    /// than a configuration, and [`DacError::Config`] for a setting that is missing or out of range.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, DacError> {
-        let path = path.as_ref();
+    /// [`DacError::Io`] where the file can't be read or is larger than a configuration, [`DacError::ConfigFile`] where
+    /// it is no JSON object, and [`DacError::Config`] for a setting that is missing or out of range.
+    pub fn read(path: impl Into<ModelPath>) -> Result<Self, DacError> {
+        let file = path.into();
+        let path = file.path();
         let unusable = |reason: String| DacError::ConfigFile {
             path: path.into(),
             reason,
         };
-        let (file, _) = atomic::open(path).map_err(DacError::io("read", path))?;
-        let mut text = String::new();
-        let read = file.take(MAX_FILE + 1).read_to_string(&mut text);
-        read.map_err(DacError::io("read", path))?;
-        if text.len() as u64 > MAX_FILE {
-            return Err(unusable(format!("longer than {MAX_FILE} bytes")));
-        }
+        let bytes = file.read(MAX_FILE).map_err(DacError::io("read", path))?;
         let map: Map<String, Value> =
-            serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+            serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
         Self::from_json(&map)
     }
 

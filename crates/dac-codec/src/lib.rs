@@ -26,4 +26,5 @@ pub use code_file::{CodeFile, CodeFileError};
 pub use codec::{DacCodec, Encoded, Reconstructed};
 pub use config::DacConfig;
 pub use error::DacError;
+pub use model_files::ModelPath;
 pub use quantizer::{Dequantized, Quantized};

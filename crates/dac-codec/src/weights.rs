@@ -9,6 +9,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{DType, Device, Tensor, TensorData},
 };
+use model_files::ModelPath;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -198,7 +199,7 @@ impl Table {
     }
 }
 
-pub(crate) fn load(path: &Path, device: &Device) -> Result<DacCodec, DacError> {
+pub(crate) fn load(path: ModelPath, device: &Device) -> Result<DacCodec, DacError> {
     let mut checkpoint = Checkpoint::open(path)?;
     let config = checkpoint.config()?;
     let table = Table::new(&config);
@@ -298,7 +299,7 @@ fn normal(rng: &mut ChaCha8Rng, count: usize, std: f32) -> Vec<f32> {
     values
 }
 
-pub(crate) fn save(codec: &DacCodec, folder: &Path) -> Result<(), DacError> {
+pub(crate) fn save(codec: &DacCodec, folder: &Path, dtype: DType) -> Result<(), DacError> {
     struct Collect {
         path: Vec<String>,
         values: HashMap<String, Vec<f32>>,
@@ -329,7 +330,7 @@ pub(crate) fn save(codec: &DacCodec, folder: &Path) -> Result<(), DacError> {
             Some((entry.hugging_face, entry.shape, values))
         })
         .collect();
-    write_safetensors(folder, &codec.config().to_hugging_face(), tensors)
+    write_safetensors(folder, &codec.config().to_hugging_face(), tensors, dtype)
 }
 
 /// A codec that holds `values`, one for each of its parameters.

@@ -1,7 +1,7 @@
 //! Sharded safetensors into [Burn](https://burn.dev) modules and back, by the names of published checkpoints.
 //!
 //! Files that nobody vouches for are read with plain file reads, one tensor at a time: the memory in use is the
-//! loaded size and one tensor. What is missing, superfluous, of another shape, damaged or not finite is an error
+//! loaded size and one tensor. They lie on a disk, or in a program that carries them ([`ModelPath`]). What is missing, superfluous, of another shape, damaged or not finite is an error
 //! that names the file and the tensor.
 //!
 //! ```
@@ -38,12 +38,14 @@
 mod convert;
 mod error;
 mod load;
+mod model_path;
 mod shards;
 mod text;
 mod write;
 
 pub use error::WeightsError;
 pub use load::{Loaded, Naming, RawTensor, Source, StoredParameter, load, parameters};
+pub use model_path::{EmbeddedFiles, ModelFile, ModelPath};
 pub use shards::{INDEX_FILE, Shards, StoredTensor};
 pub use text::read_text;
 pub use write::{ShardWriter, write, write_json};

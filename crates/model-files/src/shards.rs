@@ -1,20 +1,23 @@
 //! The safetensors files of a model folder, one tensor at a time.
 //!
 //! Reads with plain file reads, not by mapping: the memory in use is one tensor, whatever the size of
-//! the files. Every size is checked against the file before anything is reserved.
+//! the files, which may lie in the program's own memory too. Every size is checked against the file before anything is reserved.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File},
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    io::{Read, Seek, SeekFrom},
+    path::Path,
     sync::Mutex,
 };
 
 use safetensors::{Dtype, tensor::Metadata};
 use serde_json::Value;
 
-use crate::{error::WeightsError, text::read_text};
+use crate::{
+    error::WeightsError,
+    model_path::{ModelFile, ModelPath},
+    text::read_text,
+};
 
 /// Largest header accepted, as the safetensors format says.
 const MAX_HEADER: u64 = 100_000_000;
@@ -28,15 +31,15 @@ const SINGLE_FILE: &str = "model.safetensors";
 /// All tensors of a model folder, or of one file, by name.
 #[derive(Debug)]
 pub struct Shards {
-    root: PathBuf,
+    root: ModelPath,
     files: Vec<Shard>,
     tensors: BTreeMap<String, StoredTensor>,
 }
 
 #[derive(Debug)]
 struct Shard {
-    path: PathBuf,
-    file: Mutex<File>,
+    path: ModelPath,
+    file: Mutex<ModelFile>,
 }
 
 /// Where and how a tensor is stored.
@@ -71,23 +74,23 @@ impl Shards {
     ///
     /// A [`WeightsError`] where neither is there, the index or a header can't be understood, a shard or a
     /// tensor of the index is missing, or a file is shorter or longer than its header says.
-    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+    pub fn open(path: impl Into<ModelPath>) -> Result<Self, WeightsError> {
+        let folder = path.into();
         let mut shards = Self {
-            root: path.to_path_buf(),
+            root: folder.clone(),
             files: Vec::new(),
             tensors: BTreeMap::new(),
         };
-        if path.exists() && !path.is_dir() {
-            shards.add(path.to_path_buf())?;
+        if folder.exists() && !folder.is_dir() {
+            shards.add(folder)?;
             return Ok(shards);
         }
-        let folder = path;
         let index_path = folder.join(INDEX_FILE);
         if !index_path.exists() {
             let single = folder.join(SINGLE_FILE);
             if !single.is_file() {
                 return Err(WeightsError::NoWeights {
-                    folder: folder.to_path_buf(),
+                    folder: folder.path().to_path_buf(),
                 });
             }
             shards.add(single)?;
@@ -103,7 +106,7 @@ impl Shards {
             if !path.is_file() {
                 let tensor = index.iter().find(|(_, file)| *file == name);
                 return Err(WeightsError::ShardMissing {
-                    path,
+                    path: path.path().to_path_buf(),
                     tensor: tensor.map(|(tensor, _)| tensor.clone()).unwrap_or_default(),
                 });
             }
@@ -112,7 +115,7 @@ impl Shards {
         for (tensor, file) in &index {
             if !shards.tensors.contains_key(tensor) {
                 return Err(WeightsError::TensorMissing {
-                    path: folder.join(file),
+                    path: folder.path().join(file),
                     tensor: tensor.clone(),
                 });
             }
@@ -122,7 +125,7 @@ impl Shards {
 
     /// The folder or file that was opened.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     /// All tensors by name.
@@ -132,7 +135,7 @@ impl Shards {
 
     /// The file that holds `tensor`.
     pub fn path_of(&self, tensor: &StoredTensor) -> &Path {
-        &self.files[tensor.shard].path
+        self.files[tensor.shard].path.path()
     }
 
     /// Reads a tensor's bytes.
@@ -150,13 +153,13 @@ impl Shards {
         file.seek(SeekFrom::Start(tensor.offset))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|source| WeightsError::Io {
-                path: shard.path.clone(),
+                path: shard.path.path().to_path_buf(),
                 source,
             })?;
         Ok(bytes)
     }
 
-    fn add(&mut self, path: PathBuf) -> Result<(), WeightsError> {
+    fn add(&mut self, path: ModelPath) -> Result<(), WeightsError> {
         let (file, data_start, metadata) = read_header(&path)?;
         let shard = self.files.len();
         for (name, info) in metadata.tensors() {
@@ -175,8 +178,8 @@ impl Shards {
                 Entry::Occupied(first) => {
                     return Err(WeightsError::TensorTwice {
                         tensor: first.key().clone(),
-                        first: self.files[first.get().shard].path.clone(),
-                        second: path,
+                        first: self.files[first.get().shard].path.path().to_path_buf(),
+                        second: path.path().to_path_buf(),
                     });
                 }
             }
@@ -190,8 +193,9 @@ impl Shards {
 }
 
 /// The index's map from tensor to file.
-fn read_index(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
-    let text = read_text(path).map_err(|source| WeightsError::Io {
+fn read_index(index: &ModelPath) -> Result<BTreeMap<String, String>, WeightsError> {
+    let path = index.path();
+    let text = read_text(index).map_err(|source| WeightsError::Io {
         path: path.to_path_buf(),
         source,
     })?;
@@ -221,18 +225,14 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
 }
 
 /// Opens a safetensors file and checks its header against the file's length.
-fn read_header(path: &Path) -> Result<(File, u64, Metadata), WeightsError> {
+fn read_header(place: &ModelPath) -> Result<(ModelFile, u64, Metadata), WeightsError> {
+    let path = place.path();
     let io = |source| WeightsError::Io {
         path: path.to_path_buf(),
         source,
     };
-    // Opening a pipe would wait for its writer.
-    if !fs::metadata(path).map_err(io)?.is_file() {
-        let reason = "not a regular file";
-        return Err(io(io::Error::new(ErrorKind::InvalidData, reason)));
-    }
-    let mut file = File::open(path).map_err(io)?;
-    let file_length = file.metadata().map_err(io)?.len();
+    let mut file = place.open().map_err(io)?;
+    let file_length = file.length();
     let mut prefix = [0; 8];
     if file_length < 8 {
         return Err(WeightsError::Length {

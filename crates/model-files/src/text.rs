@@ -1,10 +1,8 @@
 //! Reading text files whose size nobody vouches for.
 
-use std::{
-    fs::{self, File},
-    io::{self, ErrorKind, Read},
-    path::Path,
-};
+use std::io::{self, ErrorKind};
+
+use crate::model_path::ModelPath;
 
 /// Most bytes read from a configuration or an index; the released index has 0.2 million.
 const MAX_BYTES: u64 = 1 << 26;
@@ -13,26 +11,16 @@ const MAX_BYTES: u64 = 1 << 26;
 ///
 /// # Errors
 ///
-/// What the system says, and [`ErrorKind::InvalidData`] for what is larger or no regular file.
-pub fn read_text(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        let reason = "not a regular file";
-        return Err(io::Error::new(ErrorKind::InvalidData, reason));
-    }
-    let mut text = String::new();
-    File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        let reason = format!("more than {MAX_BYTES} bytes");
-        return Err(io::Error::new(ErrorKind::InvalidData, reason));
-    }
-    Ok(text)
+/// What the system says, and [`ErrorKind::InvalidData`] for what is larger, no regular file, or not UTF-8.
+pub fn read_text(path: impl Into<ModelPath>) -> io::Result<String> {
+    let bytes = path.into().read(MAX_BYTES)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod data;
 mod eval;
+mod export;
 mod report;
 mod reproduce;
 mod train;
@@ -19,6 +20,7 @@ pub use eval::{
     EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
 };
+pub use export::{ExportArgs, StoredType, VoicesArgs};
 pub use report::ReportArgs;
 pub use reproduce::{ReproduceArgs, Scale};
 pub use train::{
@@ -44,7 +46,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Speak a text with the voice of a recording
+    /// Speak a text with a built-in voice or that of a recording
     Speech(SpeechArgs),
     /// Make music from a caption
     Music(MusicArgs),
@@ -70,6 +72,10 @@ pub enum Command {
     Init(InitArgs),
     /// Show what a model folder holds: configuration, parameters, memory
     Inspect(InspectArgs),
+    /// List the voices that a model brings along
+    Voices(VoicesArgs),
+    /// Write a model to a folder of its own: small weights, voices, words, settings
+    Export(ExportArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -92,6 +98,8 @@ impl Command {
             Self::Reproduce(args) => args.json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,
+            Self::Voices(args) => args.json,
+            Self::Export(args) => args.json,
             Self::Completions { .. } => false,
         }
     }
@@ -103,12 +111,13 @@ pub struct SpeechArgs {
     /// Texts to speak, together as one batch
     #[arg(required = true, value_name = "TEXT")]
     pub texts: Vec<String>,
-    /// Recording of the voice (wav, flac, mp3, ogg, opus, m4a; any rate, mono or stereo)
-    #[arg(long, alias = "ref-audio", value_name = "FILE")]
-    pub voice: PathBuf,
+    /// Name of a voice that the model brings along (see `unimoe voices`); or, with --voice-text, a recording (wav, flac,
+    /// mp3, ogg, opus, m4a; any rate, mono or stereo) [default: the model's first voice]
+    #[arg(long, alias = "ref-audio", value_name = "NAME|FILE")]
+    pub voice: Option<String>,
     /// What is said in the recording
-    #[arg(long, alias = "ref-text", value_name = "TEXT")]
-    pub voice_text: String,
+    #[arg(long, alias = "ref-text", value_name = "TEXT", requires = "voice")]
+    pub voice_text: Option<String>,
     /// Model, sampling and output.
     #[command(flatten)]
     pub generation: GenerationArgs,
@@ -131,7 +140,7 @@ pub struct GenerationArgs {
     /// A .wav path for one result, else a folder, made if it is missing; files in it are replaced
     #[arg(short, long, value_name = "PATH", default_value = ".")]
     pub output: PathBuf,
-    /// Model folder in the released layout; without it a tiny built-in model runs
+    /// Model folder in the released layout; without it the small built-in model runs
     #[arg(short, long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
     /// Codec weights (official .pth, or a Hugging Face folder), where they don't lie beside the model
@@ -140,25 +149,26 @@ pub struct GenerationArgs {
     /// Device and number type.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Longest result in seconds [default: 30]
+    /// Longest result in seconds [default: the model's, else 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub max_seconds: Option<f64>,
-    /// Shortest result in seconds [default: 2 for speech, 8 for music]
+    /// Shortest result in seconds [default: the model's, else 2 for speech, 8 for music]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub min_seconds: Option<f64>,
-    /// Divides the logits; higher is more varied [default: 1]
+    /// Divides the logits; higher is more varied [default: the model's, else 1]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub temperature: Option<f64>,
-    /// Draw from the likeliest codes that reach this probability together [default: 1]
+    /// Draw from the likeliest codes that reach this probability together [default: the model's, else 1]
     #[arg(long, value_name = "NUMBER", value_parser = probability)]
     pub top_p: Option<f64>,
-    /// Draw from this many likeliest codes [default: 45]
+    /// Draw from this many likeliest codes [default: the model's, else 45]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// Strength of guidance away from the unconditional result; 0 is off [default: 1 for speech, 10 for music]
+    /// Strength of guidance away from the unconditional result; 0 is off [default: the model's, else 1 for speech, 10
+    /// for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub cfg_scale: Option<f64>,
-    /// Multiplies the end's logit on the first channel [default: 1 for speech, 0.6 for music]
+    /// Multiplies the end's logit on the first channel [default: the model's, else 1 for speech, 0.6 for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub eos_factor: Option<f64>,
     /// Take the likeliest code always; the seed plays no part
@@ -215,7 +225,7 @@ pub struct CodecArgs {
     #[arg(short, long, value_name = "PATH", default_value = ".")]
     pub output: PathBuf,
     /// DAC weights (official .pth, or a Hugging Face folder), or a model folder with a DAC in it; without it the
-    /// tiny built-in codec runs
+    /// codec of the built-in model runs
     #[arg(short, long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// auto, cpu, or cuda, rocm, metal, vulkan, wgpu with an optional number such as cuda:1
@@ -277,9 +287,9 @@ pub enum Preset {
 /// `unimoe inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Model folder in the released layout
+    /// Model folder in the released layout; without it the built-in model
     #[arg(value_name = "FOLDER")]
-    pub model: PathBuf,
+    pub model: Option<PathBuf>,
     /// Report as one JSON object on standard output
     #[arg(long)]
     pub json: bool,
@@ -336,9 +346,10 @@ mod tests {
             let Command::Speech(args) = parse(&line).expect("parses").command else {
                 panic!("not speech");
             };
-            assert_eq!(args.voice, PathBuf::from("v.wav"));
-            assert_eq!(args.voice_text, "t");
+            assert_eq!(args.voice.as_deref(), Some("v.wav"));
+            assert_eq!(args.voice_text.as_deref(), Some("t"));
         }
+        parse(&["speech", "Hi", "--voice-text", "t"]).expect_err("of no recording");
     }
 
     #[test]

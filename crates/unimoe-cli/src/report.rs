@@ -16,8 +16,6 @@ pub struct GenerationReport {
     pub task: &'static str,
     /// The model folder; `null` for the built-in model.
     pub model: Option<PathBuf>,
-    /// Whether the built-in model ran, which is not trained.
-    pub untrained: bool,
     /// The device in Burn's words.
     pub device: String,
     /// Number type of the weights.
@@ -37,6 +35,11 @@ pub struct GenerationResult {
     pub path: PathBuf,
     /// The text or caption.
     pub text: String,
+    /// The voice that speaks, by its name or file; left out for music.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// Words of the text that the model has not learnt, as far as it tells.
+    pub unknown_words: Vec<String>,
     /// The seed that gives it again.
     pub seed: u64,
     /// Its length.
@@ -82,8 +85,6 @@ pub struct VideoReport {
 pub struct CodecReport {
     /// `encode` or `decode`.
     pub task: &'static str,
-    /// Whether the built-in codec ran, which is not trained.
-    pub untrained: bool,
     /// The device in Burn's words.
     pub device: String,
     /// One per input, in the order given.

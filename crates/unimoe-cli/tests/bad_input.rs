@@ -287,9 +287,31 @@ fn settings_that_contradict_each_other() {
         &["--greedy", "--temperature", "1"],
         &["--greedy", "--temperature"],
     );
-    place.fails(&["speech", "Hello"], USAGE, &["--voice"]);
     place.fails(&["sing"], USAGE, &["sing"]);
     assert_eq!(place.listing("."), Vec::<String>::new());
+}
+
+#[test]
+fn voices_that_are_not_there_and_models_that_are_too_large() {
+    let place = Place::new();
+    let line = ["speech", "Hello", "--voice"];
+    place.fails(
+        &[&line[..], &["nobody"]].concat(),
+        USAGE,
+        &["--voice", "nobody"],
+    );
+    place.tone("a.wav", 16_000, 1, 0.5);
+    place.fails(
+        &[&line[..], &["a.wav"]].concat(),
+        USAGE,
+        &["--voice-text", "a.wav"],
+    );
+    place.model("voiceless");
+    let line = ["speech", "Hello", "-m", "voiceless"];
+    place.fails(&line, USAGE, &["--voice", "missing"]);
+    let line = ["export", "voiceless", "-o", "small", "--max-bytes", "9"];
+    place.fails(&line, OUTPUT, &["small", "at most 9"]);
+    assert!(!place.path("small").exists());
 }
 
 #[test]

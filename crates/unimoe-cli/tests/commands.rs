@@ -11,17 +11,22 @@ use serde_json::Value;
 const SHORT: [&str; 2] = ["--max-seconds", "0.5"];
 
 #[test]
-fn music_without_a_model_writes_sound_and_says_that_it_is_untrained() {
+fn music_without_a_model_is_the_built_in_models() {
     let place = Place::new();
     let output = place.run(
         &[
-            &["music", "A peaceful piano melody", "--output", "out.wav"][..],
+            &[
+                "music",
+                "A happy fast piano melody in C major.",
+                "--output",
+                "out.wav",
+            ][..],
             &SHORT,
         ]
         .concat(),
     );
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("untrained"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(
         read_wav(&place.path("out.wav"))
             .iter()
@@ -31,9 +36,19 @@ fn music_without_a_model_writes_sound_and_says_that_it_is_untrained() {
 }
 
 #[test]
-fn a_model_folder_equals_the_built_in_model_of_its_seed() {
+fn the_built_in_model_written_out_is_the_same_model() {
     let place = Place::new();
-    place.works(&["init", "--seed", "0", "--out", "model"]);
+    place.works(&["export", "--output", "model"]);
+    let voices = ["voices", "--json"];
+    assert_eq!(
+        place.works(&voices),
+        place.works(&[&voices[..], &["-m", "model"]].concat())
+    );
+    let inspect = ["inspect", "--json"];
+    assert_eq!(
+        place.works(&inspect),
+        place.works(&[&inspect[..], &["model"]].concat())
+    );
     let line = ["music", "calm", "--seed", "5", "--max-seconds", "0.5", "-o"];
     place.works(&[&line[..], &["built_in.wav"]].concat());
     place.works(&[&line[..], &["folder.wav", "--model", "model"]].concat());
@@ -59,7 +74,7 @@ fn several_captions_are_one_batch_in_a_folder_each_as_if_alone() {
     let line = [
         "music",
         "calm",
-        "loud",
+        "loudish",
         "--json",
         "--seed",
         "8",
@@ -70,7 +85,8 @@ fn several_captions_are_one_batch_in_a_folder_each_as_if_alone() {
     ];
     let report: Value = serde_json::from_str(&place.works(&line)).unwrap();
     assert_eq!(place.listing("a/b"), ["music-1.wav", "music-2.wav"]);
-    assert_eq!(report["untrained"], true);
+    assert_eq!(report["model"], Value::Null);
+    assert_eq!(report["results"][1]["unknown_words"][0], "loudish");
     for (index, seed) in [8, 9].into_iter().enumerate() {
         let result = &report["results"][index];
         assert_eq!(result["seed"], seed);
@@ -79,7 +95,7 @@ fn several_captions_are_one_batch_in_a_folder_each_as_if_alone() {
     }
     place.works(&[
         "music",
-        "loud",
+        "loudish",
         "--seed",
         "9",
         "--max-seconds",
@@ -109,6 +125,92 @@ fn speech_takes_voices_of_any_rate_in_mono_and_stereo() {
         place.works(&[&line[..], &SHORT].concat());
         read_wav(&place.path("out.wav"));
     }
+}
+
+#[test]
+fn speech_without_a_voice_has_the_models_first_and_names_what_it_has_not_learnt() {
+    let place = Place::new();
+    let voices: Value = serde_json::from_str(&place.works(&["voices", "--json"])).unwrap();
+    let first = voices[0]["name"].as_str().unwrap();
+    let line = ["speech", "Hello xylotomy", "--seed", "3", "--json", "-o"];
+    let run = |more: &[&str]| {
+        let output = place.run(&[&line[..], more, &SHORT].concat());
+        assert!(output.status.success());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (report, String::from_utf8(output.stderr).unwrap())
+    };
+    let (report, told) = run(&["a.wav"]);
+    assert_eq!(report["results"][0]["voice"], first);
+    assert_eq!(report["results"][0]["unknown_words"][0], "xylotomy");
+    assert!(told.starts_with("note: ") && told.contains("xylotomy"));
+    run(&["b.wav", "--voice", first]);
+    assert!(read_wav(&place.path("a.wav")) == read_wav(&place.path("b.wav")));
+
+    let last = voices.as_array().unwrap().last().unwrap()["name"].as_str();
+    run(&["c.wav", "--voice", last.unwrap()]);
+    assert!(read_wav(&place.path("a.wav")) != read_wav(&place.path("c.wav")));
+}
+
+#[test]
+fn an_exported_model_has_its_voices_words_and_settings() {
+    let place = Place::new();
+    place.model("model");
+    place.tone("a.wav", 44_100, 2, 0.5);
+    place.tone("b.wav", 16_000, 1, 0.5);
+    fs::write(
+        place.path("voices.json"),
+        r#"[{"name": "ann", "text": "hum", "audio": "a.wav"}]"#,
+    )
+    .unwrap();
+    fs::write(
+        place.path("clips.jsonl"),
+        r#"{"id": "m", "task": "music", "audio": "b.wav", "caption": "Calm hum"}"#,
+    )
+    .unwrap();
+    fs::write(
+        place.path("settings.json"),
+        r#"{"speech": {"min_seconds": 0.1, "max_seconds": 0.2}}"#,
+    )
+    .unwrap();
+    let line = [
+        "export",
+        "model",
+        "-o",
+        "small",
+        "--voices",
+        "voices.json",
+        "--generation",
+        "settings.json",
+        "--learnt",
+        "clips.jsonl",
+        "--json",
+    ];
+    let report: Value = serde_json::from_str(&place.works(&line)).unwrap();
+    assert_eq!(report["voices"], serde_json::json!(["ann"]));
+    assert!(report["bytes"].as_u64().unwrap() > 1_000_000);
+    assert!(
+        place
+            .works(&["voices", "-m", "small"])
+            .contains("0.5 s: hum")
+    );
+    let line = ["speech", "la", "-m", "small", "-o", "out.wav", "--json"];
+    let report: Value = serde_json::from_str(&place.works(&line)).unwrap();
+    assert!(report["results"][0]["frames"].as_u64().unwrap() <= 10);
+    let line = [
+        "music",
+        "calm drums",
+        "-m",
+        "small",
+        "-o",
+        "out.wav",
+        "--json",
+    ];
+    let output = place.run(&[&line[..], &SHORT].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        report["results"][0]["unknown_words"],
+        serde_json::json!(["drums"])
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn an_animation_gives_sound_and_says_what_was_seen() {
     read_wav(&place.path("out.wav"));
     assert_eq!(place.listing("."), ["clip.gif", "out.wav"]);
     assert_eq!(report["task"], "video-music");
-    assert_eq!(report["untrained"], true);
+    assert_eq!(report["model"], Value::Null);
     let video = &report["results"][0]["video"];
     // At least 12,544 pixels: 64 x 48 grows to 5 x 4 squares of 28, three frames fill two steps of two.
     assert_eq!(video["path"], "clip.gif");

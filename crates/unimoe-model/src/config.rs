@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use model_files::read_text;
+use model_files::{ModelPath, read_text};
 use moe_router::{Capacity, DropPolicy, DynamicCapacityMoeConfig, ExpertCount, Gating, Weighting};
 use vision_encoder::VisionEncoderConfig;
 
@@ -225,8 +225,10 @@ impl UniMoeConfig {
     ///
     /// A [`ConfigError`] that names the file and the field that is missing, of the wrong kind, out of
     /// range or in contradiction with another. Unknown fields are ignored.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|source| ConfigError::Io {
+    pub fn load(path: impl Into<ModelPath>) -> Result<Self, ConfigError> {
+        let file = path.into();
+        let path = file.path();
+        let text = read_text(&file).map_err(|source| ConfigError::Io {
             path: path.to_path_buf(),
             source,
         })?;

@@ -75,6 +75,11 @@ impl CodeGrid {
         Ok(Self { n_channels, codes })
     }
 
+    /// Arranges codes that are known to be whole frames of a positive number of channels.
+    pub(crate) fn from_rows(n_channels: usize, codes: Vec<u32>) -> Self {
+        Self { n_channels, codes }
+    }
+
     /// Frames `T`.
     pub fn n_frames(&self) -> usize {
         self.codes.len() / self.n_channels

@@ -1,11 +1,13 @@
 //! Errors of this crate: each names the thing, what was expected and what was found.
 
+mod companion;
 mod host;
 
 use std::path::PathBuf;
 
 use vision_encoder::VisionKind;
 
+pub use companion::CompanionError;
 pub use host::{CodesError, PromptError, SamplingError, TokenizerError};
 pub use model_files::WeightsError;
 
@@ -22,6 +24,9 @@ pub enum UniMoeError {
     /// A batch doesn't fit the model.
     #[error("the request doesn't fit the model")]
     Input(#[from] InputError),
+    /// What lies beside the model can't be used.
+    #[error("what lies beside the model can't be used")]
+    Companion(#[from] CompanionError),
     /// The tokenizer can't be read or used.
     #[error("the tokenizer can't be used")]
     Tokenizer(#[from] TokenizerError),
@@ -296,6 +301,14 @@ pub enum RequestError {
     NoCodec {
         /// The model folder.
         folder: PathBuf,
+    },
+    /// A model is larger than it may be.
+    #[error("the model takes {found} bytes, at most {limit} are wanted")]
+    ModelTooLarge {
+        /// Bytes that may be.
+        limit: u64,
+        /// Bytes of all its files.
+        found: u64,
     },
     /// The folder to write holds something.
     #[error("{}: the folder exists and is not empty", folder.display())]

@@ -1,9 +1,6 @@
 //! A randomly initialised model folder in the released layout, for tests and as a place to start.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use dac_codec::{DacCodec, DacConfig};
@@ -12,7 +9,8 @@ use vision_encoder::Preprocessor;
 
 use crate::{
     config::UniMoeConfig,
-    error::{RequestError, TokenizerError, UniMoeError, WeightsError},
+    error::{TokenizerError, UniMoeError, WeightsError},
+    new_folder::write_new_folder,
     random::RandomWeights,
     tokenizer::{Tokenizer, Vocabulary},
     weights::ReleasedNames,
@@ -166,73 +164,16 @@ fn write_folder(
     folder: &Path,
     device: &Device,
 ) -> Result<(), UniMoeError> {
-    let io = |source| WeightsError::Io {
-        path: folder.to_path_buf(),
-        source,
-    };
-    let is_there = folder.exists();
-    if is_there && fs::read_dir(folder).map_err(io)?.next().is_some() {
-        return Err(RequestError::FolderInUse {
-            folder: folder.to_path_buf(),
-        }
-        .into());
-    }
-    // A folder that is there may be a mount, which can't be replaced: it is filled from within.
-    let place = match folder.parent() {
-        _ if is_there => folder,
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(place).map_err(io)?;
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unimoe-init-")
-        .tempdir_in(place)
-        .map_err(io)?;
-    let codec = match codec {
-        NewCodec::Random(sizes) => DacCodec::random(sizes, seed, device)?,
-        NewCodec::From(path) => DacCodec::load(path, device)?,
-    };
-    write_weights(config, seed, unfinished.path(), device)?;
-    tokenizer(unfinished.path())?;
-    codec.save(unfinished.path().join("dac"))?;
-    if is_there {
-        move_content(unfinished.path(), folder).map_err(io)?;
-    } else {
-        make_readable(unfinished.path()).map_err(io)?;
-        fs::rename(unfinished.path(), folder).map_err(io)?;
-        // The folder has moved: there is nothing left to remove.
-        let _: PathBuf = unfinished.keep();
-    }
-    Ok(())
-}
-
-/// Moves everything in `from` to the empty folder `to`, or nothing.
-fn move_content(from: &Path, to: &Path) -> std::io::Result<()> {
-    let mut moved = Vec::new();
-    for entry in fs::read_dir(from)? {
-        let name = entry?.file_name();
-        if let Err(error) = fs::rename(from.join(&name), to.join(&name)) {
-            for name in moved {
-                // Back into the temporary folder, which goes as a whole.
-                fs::rename(to.join(&name), from.join(&name))?;
-            }
-            return Err(error);
-        }
-        moved.push(name);
-    }
-    Ok(())
-}
-
-/// Temporary folders are private to their owner; a model folder is like any other.
-#[cfg(unix)]
-fn make_readable(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
+    write_new_folder(folder, |unfinished| {
+        let codec = match codec {
+            NewCodec::Random(sizes) => DacCodec::random(sizes, seed, device)?,
+            NewCodec::From(path) => DacCodec::load(path, device)?,
+        };
+        write_weights(config, seed, unfinished, device)?;
+        tokenizer(unfinished)?;
+        codec.save(unfinished.join("dac"))?;
+        Ok(())
+    })
 }
 
 /// Writes `config.json`, the weights in shards and their index to `folder`, which must exist.

@@ -3,15 +3,13 @@
 //! Axes: `B` rows, `S` positions, `P` audio positions, `K` codec channels, `V` codec vocabulary,
 //! `D` model width.
 
-use std::path::Path;
-
 use burn::{
     module::Module,
     nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
 use fused_ops::CausalMask;
-use model_files::{Loaded, Shards, Source};
+use model_files::{Loaded, ModelPath, Shards, Source};
 use moe_router::{Routing, RoutingContext, RoutingNoise};
 use vision_encoder::{VisionEncoder, VisionInput, VisionKind};
 
@@ -130,9 +128,14 @@ impl UniMoe {
     ///
     /// A [`ConfigError`](crate::ConfigError) or [`WeightsError`] that names the file, the tensor, what
     /// was expected and what was found.
-    pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, UniMoeError> {
-        let config = UniMoeConfig::load(&folder.join("config.json"))?;
-        let shards = Shards::open(folder)?;
+    pub fn load(
+        folder: impl Into<ModelPath>,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, UniMoeError> {
+        let folder = folder.into();
+        let config = UniMoeConfig::load(folder.join("config.json"))?;
+        let shards = Shards::open(&folder)?;
         let loaded = Self::from_source(&config, &shards, options, device)?;
         if options.strict {
             refuse_extra(&shards, &loaded.parameters)?;

@@ -15,10 +15,12 @@ use std::{
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use dac_codec::{AudioClip, DacCodec};
+use model_files::ModelPath;
 use vision_encoder::Preprocessor;
 
 use crate::{
-    config::VisionConfig,
+    companions::Companions,
+    config::{UniMoeConfig, VisionConfig},
     delay::{CodeGrid, DelayPattern},
     dtype::choose_dtype,
     error::{RequestError, TokenizerError, UniMoeError},
@@ -45,6 +47,7 @@ pub struct Pipeline {
     pub(crate) codec: DacCodec,
     pub(crate) delay: DelayPattern,
     preprocessor: Preprocessor,
+    companions: Companions,
     device: Device,
 }
 
@@ -78,23 +81,25 @@ impl Pipeline {
     /// Longest recording accepted as a reference voice, in seconds.
     pub const MAX_VOICE_SECONDS: f64 = 60.0;
 
-    /// Loads a model folder and the codec beside it.
+    /// Loads a model folder and the codec beside it, from a disk or from memory ([`ModelPath`]).
     ///
     /// # Errors
     ///
     /// A [`UniMoeError`] that names the file and what is wrong with it, also where model, tokenizer and
     /// codec don't belong together.
     pub fn load(
-        folder: &Path,
+        folder: impl Into<ModelPath>,
         options: &PipelineOptions,
         device: &Device,
     ) -> Result<Self, UniMoeError> {
+        let folder = folder.into();
         let codec_path = match &options.codec {
-            Some(path) => path.clone(),
-            None => find_codec(folder)?,
+            Some(path) => ModelPath::from(path),
+            None => codec_beside(&folder)?,
         };
-        let mut config = crate::config::UniMoeConfig::load(&folder.join("config.json"))?;
-        let tokenizer = Tokenizer::from_dir(folder)?;
+        let mut config = UniMoeConfig::load(folder.join("config.json"))?;
+        let tokenizer = Tokenizer::from_dir(&folder)?;
+        let companions = Companions::find(&folder)?;
         let codec = DacCodec::load(codec_path, device)?;
         if options.without_vision {
             // It takes no memory then, which decides the type.
@@ -109,9 +114,9 @@ impl Pipeline {
             vision: !options.without_vision,
         };
         // A file that is damaged shows before the model is read.
-        let preprocessor = Preprocessor::find(folder)?;
-        let model = UniMoe::load(folder, load, device)?;
-        let pipeline = Self::new(model, tokenizer, codec, device)?;
+        let preprocessor = Preprocessor::find(&folder)?;
+        let model = UniMoe::load(&folder, load, device)?;
+        let pipeline = Self::new(model, tokenizer, codec, device)?.with_companions(companions)?;
         match preprocessor {
             Some(preprocessor) => pipeline.with_preprocessor(preprocessor),
             None => Ok(pipeline),
@@ -187,12 +192,24 @@ impl Pipeline {
         let preprocessor = vision.map(|vision| Preprocessor::for_encoder(&vision.encoder));
         Ok(Self {
             preprocessor: preprocessor.unwrap_or_default(),
+            companions: Companions::default(),
             model,
             tokenizer,
             codec,
             delay,
             device: device.clone(),
         })
+    }
+
+    /// The same with other defaults, voices and words.
+    ///
+    /// # Errors
+    ///
+    /// [`CompanionError::Codes`](crate::CompanionError::Codes) where the codes of a voice are another codec's.
+    pub fn with_companions(mut self, companions: Companions) -> Result<Self, UniMoeError> {
+        companions.voices.check(self.codec.config())?;
+        self.companions = companions;
+        Ok(self)
     }
 
     /// The same with other settings for pictures, whose patches must be the model's.
@@ -244,6 +261,11 @@ impl Pipeline {
     /// ```
     pub fn preprocessor(&self) -> &Preprocessor {
         &self.preprocessor
+    }
+
+    /// Defaults, voices and words of the model folder.
+    pub fn companions(&self) -> &Companions {
+        &self.companions
     }
 
     /// The model.
@@ -431,11 +453,16 @@ impl Pipeline {
 ///
 /// [`RequestError::NoCodec`] where neither is there.
 pub fn find_codec(folder: &Path) -> Result<PathBuf, RequestError> {
+    let found = codec_beside(&ModelPath::from(folder))?;
+    Ok(found.path().to_path_buf())
+}
+
+fn codec_beside(folder: &ModelPath) -> Result<ModelPath, RequestError> {
     ["dac", "weights_16khz.pth"]
         .into_iter()
         .map(|name| folder.join(name))
-        .find(|path| path.exists())
+        .find(ModelPath::exists)
         .ok_or_else(|| RequestError::NoCodec {
-            folder: folder.to_path_buf(),
+            folder: folder.path().to_path_buf(),
         })
 }

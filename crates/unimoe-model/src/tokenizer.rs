@@ -11,6 +11,7 @@ mod vocabulary;
 
 use std::{collections::HashMap, path::Path};
 
+use model_files::ModelPath;
 use tokenizers::{
     AddedToken, NormalizedString, PreTokenizerWrapper, SplitDelimiterBehavior,
     Tokenizer as Library,
@@ -82,14 +83,15 @@ impl Tokenizer {
     /// # Errors
     ///
     /// A [`TokenizerError`] that names the file and what is wrong with it.
-    pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
+    pub fn from_dir(dir: impl Into<ModelPath>) -> Result<Self, TokenizerError> {
+        let dir = dir.into();
         let path = dir.join("tokenizer.json");
         if path.exists() {
             let library = json::read(&path)?;
-            let pad = files::read_pad_token(dir)?;
+            let pad = files::read_pad_token(&dir)?;
             return Self::from_library(library, false, pad);
         }
-        Self::from_files(Files::read(dir)?, dir)
+        Self::from_files(Files::read(&dir)?, dir.path())
     }
 
     /// A tokenizer without merges, in memory; see [`write_byte_level`](Self::write_byte_level).

@@ -2,9 +2,8 @@
 
 mod released;
 
-use std::path::Path;
-
 use burn::config::Config;
+use model_files::ModelPath;
 
 use crate::error::VisionError;
 
@@ -96,8 +95,10 @@ impl VisionEncoderConfig {
     /// # Errors
     ///
     /// A [`VisionError`] that names the file and the setting, what was expected of it and what was found.
-    pub fn load(path: &Path) -> Result<Self, VisionError> {
-        let text = model_files::read_text(path).map_err(|source| VisionError::Io {
+    pub fn load(path: impl Into<ModelPath>) -> Result<Self, VisionError> {
+        let file = path.into();
+        let path = file.path();
+        let text = model_files::read_text(&file).map_err(|source| VisionError::Io {
             action: "read",
             path: path.to_path_buf(),
             source,

@@ -4,10 +4,10 @@
 //! `[D, C, frames, side, side]` or with channels and frames in one, and one linear layer here; which of the two a file
 //! has is seen from its shape.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use burn::tensor::Device;
-use model_files::{Naming, Shards, StoredParameter, WeightsError};
+use model_files::{ModelPath, Naming, Shards, StoredParameter, WeightsError};
 
 use crate::{
     config::VisionEncoderConfig,
@@ -117,8 +117,13 @@ impl VisionEncoder {
     /// # Errors
     ///
     /// A [`VisionError`] that names the file, the setting or tensor, what was expected and what was found.
-    pub fn load(folder: &Path, options: LoadOptions, device: &Device) -> Result<Self, VisionError> {
-        let config = VisionEncoderConfig::load(&folder.join("config.json"))?;
+    pub fn load(
+        folder: impl Into<ModelPath>,
+        options: LoadOptions,
+        device: &Device,
+    ) -> Result<Self, VisionError> {
+        let folder = folder.into();
+        let config = VisionEncoderConfig::load(folder.join("config.json"))?;
         Self::load_weights(&config, folder, options, device)
     }
 
@@ -129,19 +134,19 @@ impl VisionEncoder {
     /// As [`load`](Self::load).
     pub fn load_weights(
         config: &VisionEncoderConfig,
-        path: &Path,
+        path: impl Into<ModelPath>,
         options: LoadOptions,
         device: &Device,
     ) -> Result<Self, VisionError> {
         config.validate()?;
-        Ok(load(config.init(device), path, options, device)?)
+        Ok(load(config.init(device), path.into(), options, device)?)
     }
 }
 
 /// Loads the parameters of `encoder` from a folder or file.
 fn load(
     encoder: VisionEncoder,
-    path: &Path,
+    path: ModelPath,
     options: LoadOptions,
     device: &Device,
 ) -> Result<VisionEncoder, WeightsError> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use dac_codec::{AudioClip, CodeFile, DacCodec};
-use unimoe_model::{Preset, find_codec};
+use unimoe_model::{ModelPath, find_codec};
 
 use crate::{
     args::CodecArgs,
@@ -19,8 +19,6 @@ use crate::{
 const MAX_SECONDS: f64 = 7200.0;
 /// Frames that are converted at a time.
 const CHUNK_FRAMES: usize = 250;
-/// Seed of the built-in codec's weights, that of the built-in model.
-const BUILT_IN_SEED: u64 = 0;
 
 /// A codec on its way through a list of files.
 struct Conversion<'a> {
@@ -89,7 +87,6 @@ fn convert(
     conversion.progress.finish();
     let report = CodecReport {
         task,
-        untrained: args.model.is_none(),
         device: format!("{:?}", conversion.device),
         results,
     };
@@ -135,16 +132,11 @@ fn names(inputs: &[PathBuf], extension: &str) -> Result<Vec<String>, CliError> {
 }
 
 fn load(path: Option<&Path>, device: &Device) -> Result<DacCodec, CliError> {
-    match path {
-        Some(path) => DacCodec::load(weights(path), device).map_err(CliError::input("the codec")),
-        None => {
-            eprintln!(
-                "note: without --model a tiny built-in codec runs, which is untrained: decoded sound is noise"
-            );
-            DacCodec::random(&Preset::Tiny.codec(), BUILT_IN_SEED, device)
-                .map_err(CliError::work("build the built-in codec"))
-        }
-    }
+    let weights = match path {
+        Some(path) => ModelPath::from(weights(path)),
+        None => embedded_model::folder().join("dac"),
+    };
+    DacCodec::load(weights, device).map_err(CliError::input("the codec"))
 }
 
 /// The codec of a model folder, else the path itself.

@@ -4,10 +4,11 @@ use std::{ops::ControlFlow, time::Instant};
 
 use burn::tensor::{DType, Device};
 use unimoe_model::{
-    Batching, Generated, Pipeline, PipelineOptions, Preset, Request, RequestOptions, StopReason,
-    UniMoeError,
+    Batching, Companions, Generated, Pipeline, PipelineOptions, Request, RequestOptions,
+    StopReason, UniMoeError,
 };
 
+use super::chosen::Chosen;
 use crate::{
     args::{Dtype, GenerationArgs},
     error::CliError,
@@ -17,8 +18,8 @@ use crate::{
     report::{self, GenerationReport, GenerationResult},
 };
 
-/// Seed of the built-in model's weights: the same noise everywhere.
-const BUILT_IN_SEED: u64 = 0;
+/// Most words that a note names.
+const NAMED_WORDS: usize = 12;
 
 /// One batch of texts to generate from.
 pub struct Job<'a> {
@@ -30,8 +31,21 @@ pub struct Job<'a> {
     pub args: &'a GenerationArgs,
     /// Settings that the user left open.
     pub defaults: RequestOptions,
+    /// The voice of each text, for the report; empty for music.
+    pub voices: Vec<String>,
+    /// The words of each text that the model has not learnt.
+    pub unknown: Vec<Vec<String>>,
     /// Whether the requests hold images or videos.
     pub vision: bool,
+}
+
+/// The settings, voices and words of the model that the user chose.
+///
+/// # Errors
+///
+/// [`CliError::Input`] where there is no such model, or what lies beside it can't be used.
+pub fn companions(args: &GenerationArgs) -> Result<Companions, CliError> {
+    Chosen::new(args.model.as_deref()).companions()
 }
 
 /// A job whose settings and places are checked.
@@ -80,13 +94,17 @@ impl Job<'_> {
         };
         let outputs = Outputs::reserve(target, &names)?;
         interrupt.remove_on_stop(outputs.made());
+        let progress = Progress::new(args.json);
+        if let Some(note) = unknown_note(&self.unknown) {
+            progress.note(&note);
+        }
         Ok(Work {
             job: self,
             options,
             device,
             dtype,
             outputs,
-            progress: Progress::new(args.json),
+            progress,
         })
     }
 
@@ -138,7 +156,8 @@ impl Work<'_> {
         let generate_seconds = start.elapsed().as_secs_f64();
 
         let mut results = Vec::new();
-        for ((sound, path), text) in sounds.iter().zip(outputs.paths()).zip(job.texts) {
+        let places = outputs.paths().iter().zip(job.texts);
+        for (index, (sound, (path, text))) in sounds.iter().zip(places).enumerate() {
             sound
                 .audio
                 .write_wav(path)
@@ -146,6 +165,8 @@ impl Work<'_> {
             results.push(GenerationResult {
                 path: path.clone(),
                 text: text.clone(),
+                voice: job.voices.get(index).cloned(),
+                unknown_words: job.unknown.get(index).cloned().unwrap_or_default(),
                 seed: sound.seed,
                 seconds: sound.audio.seconds(),
                 frames: sound.codes.n_frames(),
@@ -162,7 +183,6 @@ impl Work<'_> {
         Ok(GenerationReport {
             task: job.task,
             model: args.model.clone(),
-            untrained: args.model.is_none(),
             device: format!("{device:?}"),
             dtype: format!("{:?}", weight.dtype()).to_lowercase(),
             results,
@@ -237,25 +257,33 @@ fn load(
     dtype: Option<DType>,
     device: &Device,
 ) -> Result<Pipeline, CliError> {
-    match &args.model {
-        Some(folder) => {
-            let options = PipelineOptions {
-                dtype,
-                codec: args.codec.clone(),
-                without_vision: !vision,
-                ..PipelineOptions::default()
-            };
-            Pipeline::load(folder, &options, device)
-                .map_err(CliError::input(format!("the model {}", folder.display())))
-        }
-        None => {
-            eprintln!(
-                "note: without --model a tiny built-in model runs, which is untrained: the result is noise"
-            );
-            Pipeline::untrained(Preset::Tiny, BUILT_IN_SEED, dtype, device)
-                .map_err(CliError::work("build the built-in model"))
+    let chosen = Chosen::new(args.model.as_deref());
+    let options = PipelineOptions {
+        dtype,
+        codec: args.codec.clone(),
+        without_vision: !vision,
+        ..PipelineOptions::default()
+    };
+    Pipeline::load(&chosen.folder, &options, device).map_err(CliError::input(&chosen.name))
+}
+
+/// Says which words the model has not learnt.
+fn unknown_note(unknown: &[Vec<String>]) -> Option<String> {
+    let mut words: Vec<&str> = Vec::new();
+    for word in unknown.iter().flatten() {
+        if !words.contains(&word.as_str()) {
+            words.push(word);
         }
     }
+    let shown = words.iter().take(NAMED_WORDS).copied();
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let rest = match words.len().saturating_sub(NAMED_WORDS) {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    let note =
+        format!("the model has not learnt: {shown}{rest}; what it makes of that may be unclear");
+    (!words.is_empty()).then_some(note)
 }
 
 fn generate(
@@ -314,6 +342,17 @@ mod tests {
     #[test]
     fn what_is_left_open_is_published() {
         assert_eq!(settings(&[], 1).expect("valid"), [RequestOptions::music()]);
+    }
+
+    #[test]
+    fn unknown_words_are_named_once_and_not_all() {
+        assert_eq!(unknown_note(&[vec![], vec![]]), None);
+        let word = |word: &str| word.to_string();
+        let note = unknown_note(&[vec![word("a"), word("b")], vec![word("a")]]);
+        assert!(note.expect("two").contains("learnt: a, b;"));
+        let many = (0..20).map(|n| n.to_string()).collect();
+        let note = unknown_note(&[many]).expect("many");
+        assert!(note.contains("11 and 8 more;"), "{note}");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use serde::Serialize;
-use unimoe_model::{Shards, UniMoeConfig, VisionConfig};
+use unimoe_model::{Companions, Shards, UniMoeConfig, VisionConfig};
 
+use super::chosen::Chosen;
 use crate::{args::InspectArgs, error::CliError, report};
 
 /// Number types and their bytes.
@@ -21,6 +22,10 @@ struct Inspection {
     cache_bytes_per_position: BTreeMap<&'static str, usize>,
     /// Number of tensors in the files, by their number type there.
     stored: BTreeMap<String, usize>,
+    /// Names of the voices that it brings along.
+    voices: Vec<String>,
+    /// Words that it says it has learnt, of speech and of captions.
+    words: [usize; 2],
 }
 
 /// Numbers of parameters.
@@ -67,11 +72,10 @@ impl Parameters {
 ///
 /// [`CliError::Input`] that names the file and what is wrong with it.
 pub fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let folder = &args.model;
-    let unusable = || format!("the model {}", folder.display());
-    let config =
-        UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?;
-    let shards = Shards::open(folder).map_err(CliError::input(unusable()))?;
+    let chosen = Chosen::new(args.model.as_deref());
+    let config = chosen.config()?;
+    let shards = Shards::open(&chosen.folder).map_err(CliError::input(&chosen.name))?;
+    let Companions { voices, words, .. } = chosen.companions()?;
     let mut stored = BTreeMap::new();
     for tensor in shards.tensors().values() {
         *stored.entry(format!("{:?}", tensor.dtype)).or_default() += 1;
@@ -95,6 +99,8 @@ pub fn run(args: &InspectArgs) -> Result<(), CliError> {
         cache_bytes_per_position: by_type(cached),
         stored,
         config,
+        voices: voices.names().into_iter().map(String::from).collect(),
+        words: [words.speech, words.music].map(|list| list.words().len()),
     };
     if args.json {
         report::json(&inspection)
@@ -165,7 +171,17 @@ impl Inspection {
             ),
         ];
         let mut out = String::new();
-        for (name, value) in rows {
+        let [spoken, described] = self.words;
+        let more = [
+            ("voices", self.voices.join(", ")),
+            (
+                "words learnt",
+                format!("{spoken} of speech, {described} of captions"),
+            ),
+        ];
+        let told = [!self.voices.is_empty(), self.words != [0, 0]];
+        let more = more.into_iter().zip(told).filter(|(_, told)| *told);
+        for (name, value) in rows.into_iter().chain(more.map(|(row, _)| row)) {
             // Writing to a string does not fail.
             let _ = writeln!(out, "{name:<20}{value}");
         }

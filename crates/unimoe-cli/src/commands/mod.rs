@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
+mod chosen;
 mod codec;
 mod completions;
 mod data;
 mod eval;
+mod export;
 mod generation;
 mod init;
 mod inspect;
@@ -14,6 +16,7 @@ mod speech;
 mod train;
 mod train_codec;
 mod video_music;
+mod voices;
 
 use crate::{
     args::{Cli, CodecCommand, Command},
@@ -40,6 +43,8 @@ pub fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Reproduce(args) => reproduce::run(args),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Voices(args) => voices::run(args),
+        Command::Export(args) => export::run(args),
         Command::Completions { shell } => completions::run(*shell),
     }
 }

@@ -1,8 +1,8 @@
 //! `unimoe music`.
 
-use unimoe_model::{MusicRequest, Prompt, Request, RequestOptions};
+use unimoe_model::{MusicRequest, Prompt, Request};
 
-use super::generation::Job;
+use super::generation::{Job, companions};
 use crate::{args::MusicArgs, error::CliError, interrupt::Interrupt};
 
 /// Makes a piece of music from each caption.
@@ -14,11 +14,19 @@ pub fn run(args: &MusicArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     for (number, caption) in (1..).zip(&args.captions) {
         Prompt::music(caption).map_err(CliError::input(format!("caption {number}")))?;
     }
+    let companions = companions(&args.generation)?;
+    let words = &companions.words.music;
     let job = Job {
         task: "music",
         texts: &args.captions,
         args: &args.generation,
-        defaults: RequestOptions::music(),
+        defaults: companions.defaults.music,
+        voices: Vec::new(),
+        unknown: args
+            .captions
+            .iter()
+            .map(|text| words.unknown(text))
+            .collect(),
         vision: false,
     };
     job.run(interrupt, |_, options| {

@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Instant};
 
-use unimoe_model::{
-    InputError, Preset, Prompt, Request, RequestOptions, UniMoeConfig, VideoMusicRequest,
-};
+use unimoe_model::{InputError, Prompt, Request, VideoMusicRequest};
 use vision_encoder::{Preprocessor, VideoOptions};
 
-use super::generation::Job;
+use super::{
+    chosen::Chosen,
+    generation::{Job, companions},
+};
 use crate::{
     args::{Clip, VideoMusicArgs},
     error::CliError,
@@ -30,11 +31,15 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
         Prompt::music(caption).map_err(CliError::input(format!("caption {number}")))?;
     }
     let options = args.frames.options()?;
+    let companions = companions(&args.generation)?;
+    let words = &companions.words.music;
     let job = Job {
         task: "video-music",
         texts: &captions,
         args: &args.generation,
-        defaults: RequestOptions::music(),
+        defaults: companions.defaults.video_music,
+        voices: Vec::new(),
+        unknown: captions.iter().map(|text| words.unknown(text)).collect(),
         vision: true,
     };
     let mut work = job.start(interrupt)?;
@@ -122,21 +127,12 @@ fn limited(clip: &Clip, options: &VideoOptions) -> String {
 
 /// How the model looks at a video, from its small files alone.
 fn look(model: Option<&Path>, options: VideoOptions) -> Result<Look, CliError> {
-    let unusable = || match model {
-        Some(folder) => format!("the model {}", folder.display()),
-        None => "the built-in model".into(),
-    };
-    let config = match model {
-        Some(folder) => {
-            UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?
-        }
-        None => Preset::Tiny.config(),
-    };
+    let chosen = Chosen::new(model);
+    let config = chosen.config()?;
     let Some(vision) = config.vision else {
-        return Err(CliError::input(unusable())(InputError::NoVisionEncoder));
+        return Err(CliError::input(&chosen.name)(InputError::NoVisionEncoder));
     };
-    let found = model.map(Preprocessor::find).transpose();
-    let found = found.map_err(CliError::input(unusable()))?.flatten();
+    let found = Preprocessor::find(&chosen.folder).map_err(CliError::input(&chosen.name))?;
     Ok(Look {
         options,
         preprocessor: found.unwrap_or_else(|| Preprocessor::for_encoder(&vision.encoder)),

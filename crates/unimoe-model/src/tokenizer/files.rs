@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt, fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
+    fmt,
+    io::Read,
+    path::Path,
 };
+
+use model_files::ModelPath;
 
 use serde::{
     Deserialize, Deserializer,
@@ -72,9 +74,10 @@ struct Added {
 
 impl Files {
     /// Reads and checks a folder.
-    pub fn read(dir: &Path) -> Result<Self, TokenizerError> {
-        let path = dir.join("vocab.json");
-        let Ids(entries) = read_json(&path)?;
+    pub fn read(dir: &ModelPath) -> Result<Self, TokenizerError> {
+        let file = dir.join("vocab.json");
+        let Ids(entries) = read_json(&file)?;
+        let path = file.path().to_path_buf();
         let vocab = unique(&path, &entries)?;
         for (byte, token) in (0..=u8::MAX).zip(byte_alphabet()) {
             if !vocab.contains_key(token.encode_utf8(&mut [0; 4]) as &str) {
@@ -84,12 +87,13 @@ impl Files {
         let mut names: HashMap<u32, String> =
             entries.into_iter().map(|(token, id)| (id, token)).collect();
         let merges_path = dir.join("merges.txt");
-        let merges = parse_merges(&merges_path, &read_text(&merges_path)?)?;
-        check_merges(&merges_path, &vocab, &merges)?;
+        let merges = parse_merges(merges_path.path(), &read_text(&merges_path)?)?;
+        check_merges(merges_path.path(), &vocab, &merges)?;
 
-        let [config_path, map_path] = settings_paths(dir);
-        let config: Settings = read_optional_json(&config_path)?;
-        let map: Settings = read_optional_json(&map_path)?;
+        let [config_file, map_file] = settings_paths(dir);
+        let config: Settings = read_optional_json(&config_file)?;
+        let map: Settings = read_optional_json(&map_file)?;
+        let config_path = config_file.path().to_path_buf();
         let pad = pad_token(&config, &map);
         let special: HashSet<String> = config.special().chain(map.special()).collect();
 
@@ -131,12 +135,13 @@ impl Files {
                 .single_word(entry.single_word);
             added.insert(id, token);
         }
-        let path = dir.join("added_tokens.json");
-        let entries = if path.exists() {
-            read_json::<Ids>(&path)?.0
+        let file = dir.join("added_tokens.json");
+        let entries = if file.exists() {
+            read_json::<Ids>(&file)?.0
         } else {
             Vec::new()
         };
+        let path = file.path().to_path_buf();
         unique(&path, &entries)?;
         for (token, id) in entries {
             claim(&path, &token, id)?;
@@ -203,7 +208,7 @@ impl<'de> Deserialize<'de> for Ids {
 }
 
 /// The token that pads, by the settings beside a `tokenizer.json`.
-pub(super) fn read_pad_token(dir: &Path) -> Result<String, TokenizerError> {
+pub(super) fn read_pad_token(dir: &ModelPath) -> Result<String, TokenizerError> {
     let [config, map] = settings_paths(dir);
     Ok(pad_token(
         &read_optional_json(&config)?,
@@ -225,7 +230,7 @@ pub(super) fn byte_alphabet() -> [char; 256] {
     })
 }
 
-fn settings_paths(dir: &Path) -> [PathBuf; 2] {
+fn settings_paths(dir: &ModelPath) -> [ModelPath; 2] {
     ["tokenizer_config.json", "special_tokens_map.json"].map(|name| dir.join(name))
 }
 
@@ -234,18 +239,14 @@ fn pad_token(config: &Settings, map: &Settings) -> String {
     named.map_or("<|endoftext|>", Named::text).to_string()
 }
 
-pub(super) fn read_text(path: &Path) -> Result<String, TokenizerError> {
+pub(super) fn read_text(file: &ModelPath) -> Result<String, TokenizerError> {
+    let path = file.path();
     let io = |source| TokenizerError::Io {
         path: path.to_path_buf(),
         source,
     };
-    let metadata = fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() {
-        // Opening a pipe would wait for its writer.
-        let reason = "not a regular file";
-        return Err(io(std::io::Error::new(ErrorKind::InvalidData, reason)));
-    }
-    let found = metadata.len();
+    let file = file.open().map_err(io)?;
+    let found = file.length();
     if found > MAX_BYTES {
         return Err(TokenizerError::TooLarge {
             path: path.to_path_buf(),
@@ -253,17 +254,21 @@ pub(super) fn read_text(path: &Path) -> Result<String, TokenizerError> {
             found,
         });
     }
-    fs::read_to_string(path).map_err(io)
+    let mut text = String::new();
+    file.take(found).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, TokenizerError> {
-    serde_json::from_str(&read_text(path)?).map_err(|source| TokenizerError::Json {
-        path: path.to_path_buf(),
+fn read_json<T: DeserializeOwned>(file: &ModelPath) -> Result<T, TokenizerError> {
+    serde_json::from_str(&read_text(file)?).map_err(|source| TokenizerError::Json {
+        path: file.path().to_path_buf(),
         source,
     })
 }
 
-fn read_optional_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T, TokenizerError> {
+fn read_optional_json<T: DeserializeOwned + Default>(
+    path: &ModelPath,
+) -> Result<T, TokenizerError> {
     if path.exists() {
         read_json(path)
     } else {
@@ -358,6 +363,8 @@ pub(super) fn check_merges(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A complete folder, then the file `name` replaced.
@@ -365,7 +372,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         super::super::byte_level::write(dir.path(), 300).expect("a writable folder");
         fs::write(dir.path().join(name), text).expect("a writable folder");
-        Files::read(dir.path())
+        Files::read(&dir.path().into())
     }
 
     fn vocab_with(more: &str) -> String {
@@ -398,7 +405,9 @@ mod tests {
     #[test]
     fn a_missing_vocabulary_is_named() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let error = Files::read(dir.path()).err().expect("an empty folder");
+        let error = Files::read(&dir.path().into())
+            .err()
+            .expect("an empty folder");
         assert!(error.to_string().contains("vocab.json"));
     }
 
@@ -444,7 +453,7 @@ mod tests {
         fs::write(dir.path().join("vocab.json"), &merges).expect("a writable folder");
         merges = "a b\na b\n".to_string();
         fs::write(dir.path().join("merges.txt"), merges).expect("a writable folder");
-        let error = Files::read(dir.path()).err();
+        let error = Files::read(&dir.path().into()).err();
         assert!(matches!(
             error,
             Some(TokenizerError::MergeTwice { place: 2, .. })

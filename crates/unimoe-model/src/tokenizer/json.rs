@@ -1,7 +1,6 @@
 //! Reading and checking a `tokenizer.json`, which must hold a byte-pair encoding.
 
-use std::path::Path;
-
+use model_files::ModelPath;
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer as Library;
@@ -10,8 +9,9 @@ use super::files::{Ids, check_merges, merge_form, read_text, two_tokens, unique}
 use crate::error::TokenizerError;
 
 /// Reads the file. Padding and truncation that it asks for are left out.
-pub(super) fn read(path: &Path) -> Result<Library, TokenizerError> {
-    let text = read_text(path)?;
+pub(super) fn read(file: &ModelPath) -> Result<Library, TokenizerError> {
+    let text = read_text(file)?;
+    let path = file.path();
     let json = |source| TokenizerError::Json {
         path: path.to_path_buf(),
         source,
@@ -90,7 +90,7 @@ mod tests {
                 format!("{{\"version\": \"1.0\", \"added_tokens\": [], \"model\": {model}}}");
             for text in [text.as_str(), model, &text[..text.len() - 1]] {
                 fs::write(&path, text).expect("a writable folder");
-                let error = read(&path).expect_err(text).to_string();
+                let error = read(&path.as_path().into()).expect_err(text).to_string();
                 assert!(error.contains("tokenizer.json"), "{error}");
             }
         }

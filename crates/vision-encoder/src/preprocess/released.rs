@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{PixelBudget, Preprocessor};
-use model_files::read_text;
+use model_files::{ModelPath, read_text};
 
 use crate::VisionError;
 
@@ -21,7 +21,8 @@ impl Preprocessor {
     /// # Errors
     ///
     /// As [`load`](Self::load).
-    pub fn find(folder: &Path) -> Result<Option<Self>, VisionError> {
+    pub fn find(folder: impl Into<ModelPath>) -> Result<Option<Self>, VisionError> {
+        let folder = folder.into();
         match FILES.iter().any(|name| folder.join(name).exists()) {
             true => Self::load(folder).map(Some),
             false => Ok(None),
@@ -33,10 +34,12 @@ impl Preprocessor {
     /// # Errors
     ///
     /// Where neither can be read, and as [`from_released`](Self::from_released).
-    pub fn load(folder: &Path) -> Result<Self, VisionError> {
+    pub fn load(folder: impl Into<ModelPath>) -> Result<Self, VisionError> {
+        let folder = folder.into();
         let [video, image] = FILES.map(|name| folder.join(name));
-        let path = if video.exists() { video } else { image };
-        let text = read_text(&path).map_err(|source| VisionError::Io {
+        let file = if video.exists() { video } else { image };
+        let path = file.path().to_path_buf();
+        let text = read_text(file).map_err(|source| VisionError::Io {
             action: "read",
             path: path.clone(),
             source,
