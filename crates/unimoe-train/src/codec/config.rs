@@ -13,7 +13,7 @@ use crate::{
 
 /// Longest crop, in seconds.
 const MAX_SECONDS: f64 = 600.0;
-/// Most clips that weights are fitted to.
+/// Most clips that codebooks are fitted to.
 const MAX_FIT_CLIPS: f64 = 4096.0;
 /// Largest weight of a term.
 const MAX_WEIGHT: f64 = 1e6;
@@ -44,8 +44,8 @@ pub struct CodecTrainingConfig {
     /// Whether activations are computed again in the backward pass instead of being kept: less memory, more
     /// time. Default: `false`
     pub gradient_checkpointing: bool,
-    /// Clips that random weights are fitted to before the first step: layers get outputs of one spread, codebooks begin
-    /// where the data is. 0 leaves them as they are drawn. Default: 128
+    /// Clips that the codebooks are fitted to before the first step; 0 leaves them as they are. Meant for codebooks that
+    /// nothing was learnt with yet. Default: 0
     pub fit_clips: usize,
 }
 
@@ -66,12 +66,20 @@ pub struct CodecObjective {
     pub n_mels: Vec<usize>,
     /// Windows of the STFT distance, in samples. Default: 2048, 512
     pub stft_windows: Vec<usize>,
+    /// What magnitudes are raised to before the mel distance takes their logarithm. Synthetic sounds are silent where
+    /// recordings have noise: with a low floor the distance then hears little but what nobody does. Default: 1e-5
+    pub mel_floor: f64,
+    /// The same for the STFT distance. Default: 1e-5
+    pub stft_floor: f64,
     /// Weight of the mel distance. Default: 15
     pub mel: f64,
     /// Weight of the STFT distance. Default: 1
     pub stft: f64,
-    /// Weight of the distance of samples, `mean |x - y| / mean |x|`: it listens to phase, which spectra don't, and brings
-    /// pitch early. Default: 0, as in the paper
+    /// Whether the decoder hears what the quantiser makes of a sound. Without it, encoder and decoder learn alone; that
+    /// is a quick start, after which codebooks are fitted (`fit_clips`). Default: `true`
+    pub quantized: bool,
+    /// Weight of the distance of samples, `mean (x - y)^2 / mean x^2`: it listens to phase, which spectra don't, and
+    /// brings pitch early. Default: 0, as in the paper
     pub waveform: f64,
     /// Weight of the commitment loss. Default: 0.25
     pub commitment: f64,
@@ -146,7 +154,7 @@ impl Default for CodecTrainingConfig {
             objective: CodecObjective::default(),
             adversarial: Some(AdversarialConfig::default()),
             gradient_checkpointing: false,
-            fit_clips: 128,
+            fit_clips: 0,
         }
     }
 }
@@ -161,8 +169,11 @@ impl Default for CodecObjective {
             mel_windows: mel.windows,
             n_mels: mel.n_mels,
             stft_windows: MultiScaleStftLossConfig::new().windows,
+            mel_floor: mel.floor,
+            stft_floor: MultiScaleStftLossConfig::new().floor,
             mel: 15.0,
             stft: 1.0,
+            quantized: true,
             waveform: 0.0,
             commitment: 0.25,
             codebook: 1.0,

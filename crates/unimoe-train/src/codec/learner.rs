@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// Least mean of absolute samples that the distance of waveforms is relative to.
-const LOUDNESS: f64 = 1e-4;
+/// Least energy that the distance of waveforms is relative to.
+const ENERGY: f64 = 1e-8;
 /// Where the codec's state lies in a checkpoint.
 const CODEC: &str = "codec";
 /// Where the discriminators' state lies.
@@ -151,24 +151,30 @@ impl CodecLearner {
         let crops = Crops::draw(sounds, self.crop, n_codebooks, dropout, seed);
         let shape = [sounds.len(), 1, self.crop];
         let audio = Tensor::from_data(TensorData::new(crops.samples, shape), &self.device);
-        let reconstructed = codec.forward_rows(audio.clone(), &crops.n_quantizers)?;
-        let y = reconstructed.audio.squeeze_dim::<2>(1);
+        let mut weighted = Vec::new();
+        let y = match objective.quantized {
+            true => {
+                let heard = codec.forward_rows(audio.clone(), &crops.n_quantizers)?;
+                let commitment = heard.encoded.commitment_loss;
+                weighted.push(("commitment", commitment, objective.commitment));
+                let codebook = heard.encoded.codebook_loss;
+                weighted.push(("codebook", codebook, objective.codebook));
+                heard.audio
+            }
+            false => codec.decode(codec.encoder.forward(audio.clone()))?,
+        };
+        let y = y.squeeze_dim::<2>(1);
         let [_, length] = y.dims();
         let x = audio.squeeze_dim::<2>(1).narrow(1, 0, length);
 
         let mel = self.distances.mel.per_row(y.clone(), x.clone());
         let stft = self.distances.stft.per_row(y.clone(), x.clone());
         let rows = mel.clone().detach() + stft.clone().detach();
-        let encoded = reconstructed.encoded;
-        let mut weighted = vec![
-            ("mel", mel.mean(), objective.mel),
-            ("stft", stft.mean(), objective.stft),
-            ("commitment", encoded.commitment_loss, objective.commitment),
-            ("codebook", encoded.codebook_loss, objective.codebook),
-        ];
+        weighted.push(("mel", mel.mean(), objective.mel));
+        weighted.push(("stft", stft.mean(), objective.stft));
         if objective.waveform > 0.0 {
-            let loudness = x.clone().abs().mean().clamp_min(LOUDNESS);
-            let waveform = (y.clone() - x.clone()).abs().mean() / loudness;
+            let energy = x.clone().square().mean().clamp_min(ENERGY);
+            let waveform = (y.clone() - x.clone()).square().mean() / energy;
             weighted.push(("waveform", waveform, objective.waveform));
         }
         let mut discriminators = None;
@@ -295,11 +301,17 @@ impl Learner for CodecLearner {
                 samples.resize(length.max(codec.config().hop_length()), 0.0);
                 let shape = [1, 1, samples.len()];
                 let audio = Tensor::from_data(TensorData::new(samples, shape), &device);
-                let y = codec
-                    .forward(audio.clone(), None)?
-                    .audio
-                    .squeeze_dim::<2>(1);
+                let y = match self.objective.quantized {
+                    true => codec.forward(audio.clone(), None)?.audio,
+                    false => {
+                        let z = codec.encoder.forward(codec.preprocess(audio.clone()));
+                        codec.decode(z)?
+                    }
+                };
+                let y = y.squeeze_dim::<2>(1);
                 let [_, decoded] = y.dims();
+                let decoded = decoded.min(length);
+                let y = y.narrow(1, 0, decoded);
                 let x = audio.squeeze_dim::<2>(1).narrow(1, 0, decoded);
                 let mel = distances.mel.forward(y.clone(), x.clone());
                 let distance = mel + distances.stft.forward(y, x);
@@ -346,9 +358,11 @@ impl Distances {
             mel: MultiScaleMelLossConfig::new(sample_rate)
                 .with_windows(objective.mel_windows.clone())
                 .with_n_mels(objective.n_mels.clone())
+                .with_floor(objective.mel_floor)
                 .init(device)?,
             stft: MultiScaleStftLossConfig::new()
                 .with_windows(objective.stft_windows.clone())
+                .with_floor(objective.stft_floor)
                 .init(device)?,
         })
     }

@@ -1,108 +1,53 @@
-//! What a codec that begins from random weights takes from its data before the first step.
+//! Codebooks that begin where the data is.
 //!
-//! Random weights of a narrow codec shrink a sound to almost nothing on its way, and random codebooks lie far from what
-//! comes in: each codebook after the first then sees little but the error of those before it, and the codec learns
-//! hardly more than loudness for a long time. So the layers are scaled to outputs of one spread, in the order in which
-//! sound passes them (after Mishkin and Matas, arXiv:1511.06422), and each codebook is laid into the directions in
-//! which what the ones before it leave over varies most, its entries at the centres of clusters.
+//! Random codebooks lie far from what an encoder gives: each one after the first sees little but the error of those
+//! before it, and a codec learns hardly more than loudness for a long time. So each codebook is laid into the directions in
+//! which what the ones before it leave over has most energy, its entries at the centres of clusters there.
 //!
-//! Axes: `B` crops, `D` latent width, `C` width of an entry, `N` frames.
+//! Axes: `B` crops, `T` frames of a crop, `D` latent width, `C` width of an entry.
 
 use burn::{
     module::Param,
-    nn::conv::{Conv1d, ConvTranspose1d},
     tensor::{Device, Tensor, TensorData},
 };
-use dac_codec::{DacCodec, ResidualUnit, VectorQuantizer};
+use dac_codec::{DacCodec, quantizer::VectorQuantizer};
 use nalgebra::{DMatrix, SymmetricEigen};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{crop::Crops, sounds::Sound};
 
-/// Spread of what a residual unit adds to its input, whose own is 1.
-const RESIDUAL: f64 = 0.3;
 /// Rounds of clustering.
 const ROUNDS: usize = 8;
-/// Below this a spread is silence.
-const SILENCE: f64 = 1e-8;
+/// Crops that are encoded at a time.
+const CROPS: usize = 32;
 
-/// Fits a random codec to crops of `sounds`, `length` samples each. The same sounds and seed give the same codec.
-pub(super) fn fit(mut codec: DacCodec, sounds: &[Sound], length: usize, seed: u64) -> DacCodec {
+/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each. The same sounds and seed give the same
+/// codebooks.
+pub(super) fn fit_codebooks(
+    mut codec: DacCodec,
+    sounds: &[Sound],
+    length: usize,
+    seed: u64,
+) -> DacCodec {
     let device = codec.encoder.conv_in.weight.val().device();
-    let crops = Crops::draw(sounds, length, 1, 0.0, seed);
-    let shape = [sounds.len(), 1, length];
-    let audio = Tensor::<3>::from_data(TensorData::new(crops.samples, shape), &device);
-    let loudness = spread(&audio);
-    if loudness < SILENCE {
-        return codec;
-    }
-
-    let mut x = scale(&mut codec.encoder.conv_in, audio, 1.0);
-    for block in &mut codec.encoder.blocks {
-        for unit in &mut block.units {
-            x = scale_unit(unit, x);
-        }
-        x = scale(&mut block.conv, block.snake.forward(x).detach(), 1.0);
-    }
-    let x = codec.encoder.snake.forward(x).detach();
-    let z = scale(&mut codec.encoder.conv_out, x, 1.0);
-
-    let mut x = quantize(&mut codec.quantizer.quantizers, z, seed, &device);
-    x = scale(&mut codec.decoder.conv_in, x, 1.0);
-    for block in &mut codec.decoder.blocks {
-        x = scale_up(&mut block.conv, block.snake.forward(x).detach());
-        for unit in &mut block.units {
-            x = scale_unit(unit, x);
-        }
-    }
-    let x = codec.decoder.snake.forward(x).detach();
-    scale(&mut codec.decoder.conv_out, x, loudness);
+    let latents = sounds.chunks(CROPS).zip(0..).map(|(sounds, index)| {
+        let crops = Crops::draw(sounds, length, 1, 0.0, seed.wrapping_add(index));
+        let shape = [sounds.len(), 1, length];
+        let audio = Tensor::<3>::from_data(TensorData::new(crops.samples, shape), &device);
+        codec.encoder.forward(audio).detach()
+    });
+    let z = Tensor::cat(latents.collect(), 0);
+    fit(&mut codec.quantizer.quantizers, z, seed, &device);
     codec
 }
 
-fn scale_unit(unit: &mut ResidualUnit, x: Tensor<3>) -> Tensor<3> {
-    let y = scale(&mut unit.conv1, unit.snake1.forward(x.clone()).detach(), 1.0);
-    x + scale(&mut unit.conv2, unit.snake2.forward(y).detach(), RESIDUAL)
-}
-
-/// Gives the output of a convolution the spread `wanted`, and returns it.
-fn scale(conv: &mut Conv1d, x: Tensor<3>, wanted: f64) -> Tensor<3> {
-    let y = conv.forward(x).detach();
-    let factor = wanted / spread(&y).max(SILENCE);
-    conv.weight = scaled(&conv.weight, factor);
-    y * factor
-}
-
-fn scale_up(conv: &mut ConvTranspose1d, x: Tensor<3>) -> Tensor<3> {
-    let y = conv.forward(x).detach();
-    let factor = 1.0 / spread(&y).max(SILENCE);
-    conv.weight = scaled(&conv.weight, factor);
-    y * factor
-}
-
-/// A parameter of its own; biases are zero at the start and stay so.
-fn scaled(weight: &Param<Tensor<3>>, factor: f64) -> Param<Tensor<3>> {
-    Param::from_tensor((weight.val() * factor).detach())
-}
-
-/// Root of the mean square.
-fn spread(x: &Tensor<3>) -> f64 {
-    x.clone().square().mean().into_scalar::<f64>().sqrt()
-}
-
-/// Fits the codebooks one after the other and returns what they make of `z`, `[B, D, T]`.
-fn quantize(
-    quantizers: &mut [VectorQuantizer],
-    z: Tensor<3>,
-    seed: u64,
-    device: &Device,
-) -> Tensor<3> {
+/// Fits the codebooks one after the other to `z`, `[B, D, T]`.
+fn fit(quantizers: &mut [VectorQuantizer], z: Tensor<3>, seed: u64, device: &Device) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let [b, d, t] = z.dims();
     let values: Vec<f64> = z.swap_dims(1, 2).into_data().iter::<f64>().collect();
-    let frames = DMatrix::from_row_slice(b * t, d, &values);
-    let mut residual = frames.clone();
+    let mut residual = DMatrix::from_row_slice(b * t, d, &values);
     for quantizer in quantizers {
         let [entries, c] = quantizer.codebook.dims();
         let directions = principal(&residual, c);
@@ -118,16 +63,16 @@ fn quantize(
             matrix.transpose().iter().map(|&x| x as f32).collect()
         };
         let param = |values: Vec<f32>, shape: [usize; 3]| {
-            Param::from_tensor(Tensor::<3>::from_data(TensorData::new(values, shape), device))
+            Param::from_tensor(Tensor::<3>::from_data(
+                TensorData::new(values, shape),
+                device,
+            ))
         };
         quantizer.in_proj.weight = param(tensor(&directions.transpose()), [c, d, 1]);
         quantizer.out_proj.weight = param(tensor(&directions), [d, c, 1]);
         let values = TensorData::new(tensor(&codebook), [entries, c]);
         quantizer.codebook = Param::from_tensor(Tensor::<2>::from_data(values, device));
     }
-    let quantized = (frames - residual).transpose();
-    let values: Vec<f32> = quantized.iter().map(|&x| x as f32).collect();
-    Tensor::<3>::from_data(TensorData::new(values, [b, t, d]), device).swap_dims(1, 2)
 }
 
 /// The `c` orthonormal directions in which the rows have most energy, `[D, c]`; zeros past `D`.

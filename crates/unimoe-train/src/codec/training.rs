@@ -79,17 +79,16 @@ impl CodecTraining {
         if training.is_empty() {
             return Err(CodecTrainingError::NoClips.into());
         }
-        let codec = match &self.start {
-            CodecStart::Random(_) if config.fit_clips > 0 => {
-                let count = training.len();
-                let clips = config.fit_clips.min(count);
+        let codec = match config.fit_clips.min(training.len()) {
+            0 => codec,
+            clips => {
+                let place = |index| index * training.len() / clips;
                 let sounds = (0..clips)
-                    .map(|index| training.get(index * count / clips))
+                    .map(|index| training.get(place(index)))
                     .collect::<Result<Vec<_>, _>>()?;
                 let length = config.objective.crop(&sizes);
-                start::fit(codec, &sounds, length, config.run.seed)
+                start::fit_codebooks(codec, &sounds, length, config.run.seed)
             }
-            _ => codec,
         };
         let mut learner = CodecLearner::new(codec, config)?;
         workplace.observer.notice(&Event::Data {
