@@ -8,6 +8,7 @@
 
 use burn::{
     module::Param,
+    nn::conv::Conv1d,
     tensor::{Device, Tensor, TensorData},
 };
 use dac_codec::{DacCodec, quantizer::VectorQuantizer};
@@ -17,6 +18,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{crop::Crops, sounds::Sound};
 
+/// Below this a spread is silence.
+const SILENCE: f64 = 1e-8;
 /// Rounds of clustering.
 const ROUNDS: usize = 8;
 /// Crops that are encoded at a time.
@@ -38,6 +41,25 @@ pub(super) fn fit_codebooks(
         codec.encoder.forward(audio).detach()
     });
     let z = Tensor::cat(latents.collect(), 0);
+    // Steps of the optimizer are as large for small values as for large ones: entries of a spread near 1 move slowly
+    // enough for the encoder to stay with them. The decoder takes the factor back.
+    let spread = z.clone().square().mean().into_scalar::<f64>().sqrt();
+    let z = match spread > SILENCE {
+        true => {
+            let scaled = |conv: &mut Conv1d, factor: f64| {
+                let weight = conv.weight.val() * factor;
+                conv.weight = Param::from_tensor(weight.detach());
+            };
+            scaled(&mut codec.encoder.conv_out, 1.0 / spread);
+            let bias = &mut codec.encoder.conv_out.bias;
+            *bias = bias
+                .take()
+                .map(|bias| Param::from_tensor((bias.val() / spread).detach()));
+            scaled(&mut codec.decoder.conv_in, spread);
+            z / spread
+        }
+        false => z,
+    };
     fit(&mut codec.quantizer.quantizers, z, seed, &device);
     codec
 }
