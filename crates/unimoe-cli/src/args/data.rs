@@ -17,6 +17,8 @@ pub enum DataCommand {
     Prepare(Box<PrepareArgs>),
     /// Draw as many clips of each domain
     Balance(BalanceArgs),
+    /// Make speech, music and animations to train a small model on, from a seed
+    Synth(SynthArgs),
 }
 
 impl DataCommand {
@@ -26,6 +28,7 @@ impl DataCommand {
             Self::Check(args) => args.source.json,
             Self::Prepare(args) => args.source.json,
             Self::Balance(args) => args.source.json,
+            Self::Synth(args) => args.json,
         }
     }
 }
@@ -210,6 +213,26 @@ pub struct BalanceArgs {
     pub allow_fewer: bool,
 }
 
+/// `unimoe data synth`.
+#[derive(Debug, Args)]
+pub struct SynthArgs {
+    /// Folder to make, with sounds, animations, train.jsonl and test.jsonl
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Clips to train on, as a share of the paper's 428 thousand
+    #[arg(long, value_name = "NUMBER", value_parser = share, default_value_t = 0.02)]
+    pub scale: f64,
+    /// Seed of all draws
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// SoundFont with the instruments of General MIDI, in the format sf2
+    #[arg(long, value_name = "FILE", default_value = synth_data::DEFAULT_SOUNDFONT)]
+    pub soundfont: PathBuf,
+    /// Report as one JSON object on standard output, without a progress bar
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl ReadingArgs {
     /// Threads that read files.
     pub fn workers(&self) -> usize {
@@ -259,6 +282,11 @@ impl FilterArgs {
             }
         }
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let within = |share| share > 0.0 && share <= 1.0;
+    number(text, within, "a number above 0 and at most 1")
 }
 
 fn any(text: &str) -> Result<f64, String> {
@@ -319,6 +347,20 @@ mod tests {
         assert_eq!(filter.loudness, Limits::new(-40.0, None));
         assert_eq!(filter.columns["snr"], Limits::new(None, -2.5));
         assert_eq!(filter.columns["mos"], Limits::new(3.0, None));
+    }
+
+    #[test]
+    fn a_scale_is_a_share() {
+        let line = |scale| ["unimoe", "data", "synth", "-o", "out", "--scale", scale];
+        for (scale, expected) in [("1", 1.0), ("0.001", 0.001)] {
+            match Cli::try_parse_from(line(scale)).expect(scale).command {
+                Command::Data(DataCommand::Synth(args)) => assert_eq!(args.scale, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        for scale in ["0", "-1", "1.01", "nan", "all"] {
+            Cli::try_parse_from(line(scale)).expect_err(scale);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! `unimoe data check`, `prepare` and `balance`.
+//! `unimoe data check`, `prepare`, `balance` and `synth`.
 
 mod balance;
 mod check;
 mod prepare;
 mod report;
+mod synth;
 
 use std::{
     ops::ControlFlow,
@@ -33,6 +34,7 @@ pub fn run(command: &DataCommand, interrupt: &Interrupt) -> Result<(), CliError>
         DataCommand::Check(args) => check::run(args, interrupt),
         DataCommand::Prepare(args) => prepare::run(args, interrupt),
         DataCommand::Balance(args) => balance::run(args),
+        DataCommand::Synth(args) => synth::run(args, interrupt),
     }
 }
 

@@ -73,6 +73,22 @@ pub struct BalanceReport {
     pub domains: BTreeMap<String, [usize; 2]>,
 }
 
+/// The report of `data synth`.
+#[derive(Debug, Serialize)]
+pub struct SynthReport {
+    /// The folder that was made.
+    pub output: PathBuf,
+    /// The scale.
+    pub scale: f64,
+    /// The seed.
+    pub seed: u64,
+    /// What was made, by domain.
+    #[serde(flatten)]
+    pub summary: synth_data::Summary,
+    /// Making it took so long.
+    pub make_seconds: f64,
+}
+
 /// Faults for a report.
 pub fn defects(defects: &Defects) -> Vec<DefectReport> {
     let defect = |defect: &unimoe_train::Defect| DefectReport {
@@ -182,6 +198,23 @@ impl BalanceReport {
                 self.output.display(),
                 self.seed
             )
+    }
+}
+
+impl SynthReport {
+    /// A table for people.
+    pub fn text(&self) -> String {
+        let head = ["domain", "train", "hours", "test"].map(String::from);
+        let rows = self.summary.domains.iter().map(|(name, domain)| {
+            [
+                (*name).to_string(),
+                domain.train.to_string(),
+                hours(domain.train_hours),
+                domain.test.to_string(),
+            ]
+        });
+        let (output, seed) = (self.output.display(), self.seed);
+        table(&head, rows) + &format!("{output}: seed {seed}, {:.0} s\n", self.make_seconds)
     }
 }
 

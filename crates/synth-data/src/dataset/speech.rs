@@ -1,0 +1,219 @@
+//! The clips of speech: which speaker says what, after which reference recording.
+
+use std::path::Path;
+
+use rand::RngExt;
+use rayon::prelude::*;
+
+use super::{
+    Counts, Domain, Split, Ticker,
+    clip::{Clip, Content},
+};
+use crate::{
+    error::SynthError,
+    random,
+    sound::{SAMPLE_RATE, write_wav},
+    speech::{Speak, Speaker},
+    text::{Language, Texts},
+};
+
+/// Seconds that a sentence may last; one outside gives its place to another.
+const SENTENCE: std::ops::RangeInclusive<f64> = 0.6..=3.3;
+
+/// The sentences of a language.
+pub(super) struct Plan {
+    language: Language,
+    seed: u64,
+    /// By [`Split::ALL`]. A sentence's speaker is its place's remainder: all speakers in turn.
+    texts: [Vec<String>; 2],
+    /// Where another sentence comes from.
+    spare: Texts,
+}
+
+/// Recordings that sentences refer to, of both languages.
+pub(super) fn references() -> usize {
+    let texts = |l: Language| l.references().len() + l.test_references().len();
+    Language::ALL.into_iter().map(texts).sum::<usize>() * Speaker::ALL.len()
+}
+
+impl Plan {
+    /// Takes the test set of the texts first, then the training set from what is left; the training set begins with the common sentences, each
+    /// said by every speaker.
+    pub fn draw(
+        language: Language,
+        mut spare: Texts,
+        seed: u64,
+        counts: Counts,
+    ) -> Result<Self, SynthError> {
+        let common = language
+            .common()
+            .iter()
+            .flat_map(|text| Speaker::ALL.map(|_| *text));
+        let common: Vec<String> = common.take(counts[1]).map(String::from).collect();
+        let test: Vec<String> = spare.by_ref().take(counts[0]).collect();
+        let missing = counts[1] - common.len();
+        let train: Vec<String> = common
+            .into_iter()
+            .chain(spare.by_ref().take(missing))
+            .collect();
+        let texts = [test, train];
+        match texts
+            .iter()
+            .zip(counts)
+            .all(|(texts, count)| texts.len() == count)
+        {
+            true => Ok(Self {
+                language,
+                seed,
+                texts,
+                spare,
+            }),
+            false => Err(exhausted(language, counts.iter().sum())),
+        }
+    }
+
+    /// Says everything below `at`; the clips by [`Split::ALL`].
+    pub fn make(
+        mut self,
+        at: &Path,
+        voice: &dyn Speak,
+        ticker: &Ticker,
+    ) -> Result<[Vec<Clip>; 2], SynthError> {
+        let mut made: [Vec<Clip>; 2] = Default::default();
+        for (index, split) in Split::ALL.into_iter().enumerate() {
+            self.make_references(split, at, voice, ticker)?;
+            made[index] = self.make_split(index, split, at, voice, ticker)?;
+        }
+        Ok(made)
+    }
+
+    fn make_references(
+        &self,
+        split: Split,
+        at: &Path,
+        voice: &dyn Speak,
+        ticker: &Ticker,
+    ) -> Result<(), SynthError> {
+        let texts = reference_texts(self.language, split);
+        (0..texts.len() * Speaker::ALL.len())
+            .into_par_iter()
+            .try_for_each(|i| {
+                let (text, speaker) =
+                    (i / Speaker::ALL.len(), Speaker::ALL[i % Speaker::ALL.len()]);
+                let sound = voice.speak(texts[text], speaker, self.language)?;
+                write_wav(
+                    &at.join(reference_file(self.language, split, speaker, text)),
+                    &sound,
+                )?;
+                ticker.tick()
+            })
+    }
+
+    fn make_split(
+        &mut self,
+        index: usize,
+        split: Split,
+        at: &Path,
+        voice: &dyn Speak,
+        ticker: &Ticker,
+    ) -> Result<Vec<Clip>, SynthError> {
+        let count = self.texts[index].len();
+        let mut clips: Vec<Option<Clip>> = vec![None; count];
+        let mut open: Vec<usize> = (0..count).collect();
+        while !open.is_empty() {
+            let one = |place: &usize| {
+                self.clip(split, *place, &self.texts[index][*place], at, voice, ticker)
+            };
+            let said: Vec<Option<Clip>> = open.par_iter().map(one).collect::<Result<_, _>>()?;
+            let mut left = Vec::new();
+            for (place, clip) in open.into_iter().zip(said) {
+                if clip.is_none() {
+                    let another = self
+                        .spare
+                        .next()
+                        .ok_or_else(|| exhausted(self.language, count + 1))?;
+                    self.texts[index][place] = another;
+                    left.push(place);
+                }
+                clips[place] = clip;
+            }
+            open = left;
+        }
+        Ok(clips.into_iter().flatten().collect())
+    }
+
+    /// Says a sentence; `None` where it is too short or too long.
+    fn clip(
+        &self,
+        split: Split,
+        place: usize,
+        text: &str,
+        at: &Path,
+        voice: &dyn Speak,
+        ticker: &Ticker,
+    ) -> Result<Option<Clip>, SynthError> {
+        let speaker = Speaker::ALL[place % Speaker::ALL.len()];
+        let sound = voice.speak(text, speaker, self.language)?;
+        let seconds = sound.len() as f64 / f64::from(SAMPLE_RATE);
+        if !SENTENCE.contains(&seconds) {
+            return Ok(None);
+        }
+        let code = self.language.code();
+        let id = format!("{code}-{}-{place:05}", split.name());
+        let audio = format!("speech/{id}.wav");
+        write_wav(&at.join(&audio), &sound)?;
+        ticker.tick()?;
+
+        let references = reference_texts(self.language, split);
+        let mut rng = random::stream(
+            self.seed,
+            &format!("reference-{code}-{}", split.name()),
+            place,
+        );
+        let reference = rng.random_range(0..references.len());
+        Ok(Some(Clip {
+            id,
+            task: "speech",
+            domain: domain(self.language).name(),
+            audio,
+            duration: (seconds * 1000.0).round() / 1000.0,
+            content: Content::Speech {
+                language: self.language,
+                speaker,
+                text: text.to_string(),
+                reference_audio: reference_file(self.language, split, speaker, reference),
+                reference_text: references[reference],
+            },
+        }))
+    }
+}
+
+fn domain(language: Language) -> Domain {
+    match language {
+        Language::English => Domain::SpeechEn,
+        Language::Mandarin => Domain::SpeechZh,
+    }
+}
+
+fn reference_texts(language: Language, split: Split) -> &'static [&'static str] {
+    match split {
+        Split::Test => language.test_references(),
+        Split::Train => language.references(),
+    }
+}
+
+fn reference_file(language: Language, split: Split, speaker: Speaker, index: usize) -> String {
+    format!(
+        "speech/ref-{}-{}-{}-{index:02}.wav",
+        language.code(),
+        split.name(),
+        speaker.name()
+    )
+}
+
+fn exhausted(language: Language, wanted: usize) -> SynthError {
+    SynthError::Exhausted {
+        language: language.code(),
+        wanted,
+    }
+}

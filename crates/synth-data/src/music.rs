@@ -1,0 +1,238 @@
+//! Music: scores rendered with a SoundFont.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustysynth::{SoundFont, Synthesizer, SynthesizerSettings};
+
+use crate::{
+    error::SynthError,
+    resample::resample,
+    score::{PIECE_SECONDS, Part, Score},
+    sound::{self, SAMPLE_RATE},
+    soundfont::{self, BASS, program},
+};
+
+/// Where Debian's package fluid-soundfont-gm puts FluidR3.
+pub const DEFAULT_SOUNDFONT: &str = "/usr/share/sounds/sf2/FluidR3_GM.sf2";
+
+/// Samples per second of the rendering: the synthesizer interpolates linearly, which at 16 kHz would fold what is above 8 kHz back.
+const RENDER_RATE: u32 = 48_000;
+/// RMS of a piece in dBFS.
+const LEVEL: f64 = -20.0;
+/// Lengths of the fades at both ends, in seconds.
+const FADES: [f64; 2] = [0.005, 0.05];
+/// The MIDI command that chooses a channel's instrument.
+const PROGRAM_CHANGE: i32 = 0xC0;
+
+/// Renders scores.
+#[derive(Clone)]
+pub struct MusicSynthesizer {
+    font: Arc<SoundFont>,
+    path: PathBuf,
+}
+
+impl MusicSynthesizer {
+    /// Reads a SoundFont with the instruments of General MIDI, in the format sf2.
+    ///
+    /// # Errors
+    ///
+    /// [`SynthError::Read`], [`SynthError::SoundFont`] or [`SynthError::SoundFontStructure`] where the file is absent, damaged or
+    /// lacks an instrument.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SynthError> {
+        let path = path.as_ref().to_path_buf();
+        Ok(Self {
+            font: soundfont::open(&path)?,
+            path,
+        })
+    }
+
+    /// Renders a score: [`PIECE_SECONDS`] at [`SAMPLE_RATE`], with an RMS of -20 dBFS.
+    ///
+    /// # Errors
+    ///
+    /// [`SynthError::SoundFontStructure`] where the SoundFont's tables point at no sound.
+    pub fn render(&self, score: &Score) -> Result<Vec<f32>, SynthError> {
+        let samples = self.render_parts(score, &[Part::Melody, Part::Bass, Part::Click])?;
+        let mut samples = resample(&samples, RENDER_RATE, SAMPLE_RATE);
+        fade(&mut samples);
+        sound::normalise(&mut samples, LEVEL);
+        Ok(samples)
+    }
+
+    /// Some of the parts, at the rendering's rate and level.
+    fn render_parts(&self, score: &Score, parts: &[Part]) -> Result<Vec<f32>, SynthError> {
+        // As in reading: a damaged SoundFont may send the library out of its bounds.
+        let play = AssertUnwindSafe(|| play(&self.font, score, parts));
+        match catch_unwind(play) {
+            Ok(Some(samples)) if samples.iter().all(|v| v.is_finite()) => Ok(samples),
+            _ => Err(soundfont::damaged(&self.path)),
+        }
+    }
+}
+
+impl std::fmt::Debug for MusicSynthesizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MusicSynthesizer")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Plays a score, both channels together; `None` where the synthesizer refuses its settings.
+fn play(font: &Arc<SoundFont>, score: &Score, parts: &[Part]) -> Option<Vec<f32>> {
+    let mut settings = SynthesizerSettings::new(RENDER_RATE as i32);
+    settings.enable_reverb_and_chorus = false;
+    let mut synthesizer = Synthesizer::new(font, &settings).ok()?;
+    for (part, program) in [
+        (Part::Melody, program(score.attributes.instrument)),
+        (Part::Bass, BASS),
+    ] {
+        synthesizer.process_midi_message(channel(part), PROGRAM_CHANGE, program, 0);
+    }
+
+    let mut events = Vec::new();
+    for note in score.notes.iter().filter(|note| parts.contains(&note.part)) {
+        events.push((samples(note.start), true, note));
+        events.push((samples(note.end), false, note));
+    }
+    // Ends before begins, so that a note can follow itself.
+    events.sort_by_key(|(at, begins, note)| (*at, *begins, note.part, note.key));
+
+    let total = samples(PIECE_SECONDS);
+    let (mut left, mut right) = (vec![0.0f32; total], vec![0.0f32; total]);
+    let mut done = 0;
+    for (at, begins, note) in events {
+        let at = at.min(total);
+        synthesizer.render(&mut left[done..at], &mut right[done..at]);
+        done = at;
+        match begins {
+            true => synthesizer.note_on(channel(note.part), note.key, note.velocity),
+            false => synthesizer.note_off(channel(note.part), note.key),
+        }
+    }
+    synthesizer.render(&mut left[done..], &mut right[done..]);
+    Some(
+        left.iter()
+            .zip(&right)
+            .map(|(l, r)| 0.5 * (l + r))
+            .collect(),
+    )
+}
+
+fn samples(seconds: f64) -> usize {
+    (seconds * f64::from(RENDER_RATE)).round() as usize
+}
+
+fn fade(x: &mut [f32]) {
+    let [first, last] = FADES.map(|seconds| (seconds * f64::from(SAMPLE_RATE)) as usize);
+    let n = x.len();
+    for (i, v) in x.iter_mut().enumerate() {
+        let rise = (i as f32 / first as f32).min(1.0);
+        let fall = ((n - i) as f32 / last as f32).min(1.0);
+        *v *= rise * fall;
+    }
+}
+
+/// MIDI's tenth channel is percussion.
+fn channel(part: Part) -> i32 {
+    match part {
+        Part::Melody => 0,
+        Part::Bass => 1,
+        Part::Click => 9,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{attributes::Attributes, random, test_font::test_font};
+
+    pub(crate) fn score(combination: usize) -> Score {
+        let mut rng = random::stream(1, "test", combination);
+        let attributes = Attributes::draw(combination, &mut rng);
+        Score::compose(attributes, &mut rng)
+    }
+
+    pub(crate) fn synthesizer() -> MusicSynthesizer {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.sf2");
+        std::fs::write(&path, test_font()).expect("written");
+        MusicSynthesizer::open(&path).expect("a SoundFont")
+    }
+
+    /// Begins of sounds in samples: the first sample above a tenth of the loudest after 50 ms below it.
+    fn begins(x: &[f32]) -> Vec<usize> {
+        let loudest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let quiet = RENDER_RATE as usize / 20;
+        let mut begins = Vec::new();
+        let mut last = None;
+        for (i, v) in x.iter().enumerate() {
+            if v.abs() > 0.1 * loudest {
+                if last.is_none_or(|last| i > last + quiet) {
+                    begins.push(i);
+                }
+                last = Some(i);
+            }
+        }
+        begins
+    }
+
+    #[test]
+    fn the_clicks_that_are_heard_have_the_tempo_of_the_manifest() {
+        let synthesizer = synthesizer();
+        for combination in (0..72).step_by(5) {
+            let score = score(combination);
+            let x = synthesizer
+                .render_parts(&score, &[Part::Click])
+                .expect("rendered");
+            let begins = begins(&x);
+            let gaps = begins.len() - 1;
+            let seconds = (begins[gaps] - begins[0]) as f64 / f64::from(RENDER_RATE);
+            let bpm = 60.0 * gaps as f64 / seconds;
+            // The synthesizer works in blocks of 64 samples: 1.3 ms of some 4 s.
+            assert!(
+                (bpm / score.attributes.bpm - 1.0).abs() < 1e-3,
+                "{bpm}, {:?}",
+                score.attributes
+            );
+        }
+    }
+
+    #[test]
+    fn a_piece_has_its_length_level_and_pitch() {
+        let x = synthesizer().render(&score(3)).expect("rendered");
+        assert_eq!(x.len(), 80_000);
+        assert!((20.0 * sound::rms(&x).log10() + 20.0).abs() < 0.01);
+        assert!(x.iter().all(|v| v.abs() < 0.9));
+
+        // The first note alone: whole periods of its key fit between its zero crossings.
+        let mut first = score(3);
+        first.notes.retain(|note| note.part == Part::Melody);
+        first.notes.truncate(1);
+        first.notes[0].end = 1.0;
+        let x = synthesizer()
+            .render_parts(&first, &[Part::Melody])
+            .expect("rendered");
+        let x = &x[samples(0.2)..samples(0.7)];
+        let rising = x
+            .windows(2)
+            .filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0)
+            .count();
+        let hz = 441.0 * 2f64.powf(f64::from(first.notes[0].key - 69) / 12.0);
+        assert!(
+            (rising as f64 / 0.5 - hz).abs() < 3.0,
+            "{rising} periods, {hz} Hz"
+        );
+    }
+
+    #[test]
+    fn the_same_score_has_the_same_samples() {
+        let synthesizer = synthesizer();
+        let render = || synthesizer.render(&score(11)).expect("rendered");
+        assert_eq!(render(), render());
+    }
+}

@@ -1,0 +1,228 @@
+//! Scores: which notes are played when.
+
+use rand::{Rng, RngExt, seq::SliceRandom};
+
+use crate::attributes::{Attributes, Density, Instrument, pick};
+
+/// Seconds of a piece.
+pub const PIECE_SECONDS: f64 = 5.0;
+/// When the first beat falls, in seconds.
+pub(crate) const FIRST_BEAT: f64 = 0.02;
+/// Beats of a bar.
+const BAR: usize = 4;
+
+/// Who plays a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The instrument of the caption.
+    Melody,
+    /// An acoustic bass: the tonic in every bar.
+    Bass,
+    /// A woodblock on every beat.
+    Click,
+}
+
+/// A note.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Note {
+    /// Who plays it.
+    pub part: Part,
+    /// MIDI key number.
+    pub key: i32,
+    /// MIDI velocity.
+    pub velocity: i32,
+    /// Its begin in seconds.
+    pub start: f64,
+    /// Its end in seconds.
+    pub end: f64,
+}
+
+/// A piece of [`PIECE_SECONDS`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// What it is like.
+    pub attributes: Attributes,
+    /// Its notes, by begin.
+    pub notes: Vec<Note>,
+}
+
+impl Score {
+    /// Composes a piece.
+    ///
+    /// Each bar's first beat is the tonic; the others hold the chord that makes the mode, in a random order, so that even the five
+    /// notes of a slow piece tell major from minor. Dense pieces step through the scale between the beats.
+    pub(crate) fn compose(attributes: Attributes, rng: &mut impl Rng) -> Self {
+        let beat = 60.0 / attributes.bpm;
+        let tonic = lowest_key(attributes.instrument) + attributes.key.semitones();
+        let bass = 36 + attributes.key.semitones();
+        let mut notes = Vec::new();
+        let mut on_beats = Vec::new();
+        for i in 0.. {
+            let start = FIRST_BEAT + i as f64 * beat;
+            if start >= PIECE_SECONDS - 0.1 {
+                break;
+            }
+            if i % BAR == 0 {
+                on_beats = bar(&attributes, rng);
+                notes.push(Note {
+                    part: Part::Bass,
+                    key: bass,
+                    velocity: 60,
+                    start,
+                    end: start + 0.95 * BAR as f64 * beat,
+                });
+            }
+            notes.push(Note {
+                part: Part::Click,
+                key: 76,
+                velocity: 68,
+                start,
+                end: start + 0.1,
+            });
+            let degree = on_beats[i % BAR];
+            let velocity = if i % BAR == 0 { 105 } else { 92 };
+            let (first, second) = match attributes.density {
+                Density::Sparse => (0.95, None),
+                Density::Dense => (0.45, Some(passing(&attributes, degree, rng))),
+            };
+            notes.push(Note {
+                part: Part::Melody,
+                key: tonic + degree,
+                velocity,
+                start,
+                end: start + first * beat,
+            });
+            if let Some(degree) = second {
+                let start = start + 0.5 * beat;
+                notes.push(Note {
+                    part: Part::Melody,
+                    key: tonic + degree,
+                    velocity: 82,
+                    start,
+                    end: start + 0.45 * beat,
+                });
+            }
+        }
+        Self { attributes, notes }
+    }
+}
+
+/// The semitones above the tonic on the beats of a bar: the tonic, then third, fifth and another note of the chord or scale.
+fn bar(attributes: &Attributes, rng: &mut impl Rng) -> Vec<i32> {
+    let [tonic, third, fifth] = attributes.mode.chord();
+    let other = if rng.random_bool(0.5) {
+        12
+    } else {
+        pick(attributes.mode.scale(), rng)
+    };
+    let mut rest = [third, fifth, other];
+    rest.shuffle(rng);
+    let first = if rng.random_bool(0.3) {
+        tonic + 12
+    } else {
+        tonic
+    };
+    [first].into_iter().chain(rest).collect()
+}
+
+/// A note of the scale near `degree`, another one.
+fn passing(attributes: &Attributes, degree: i32, rng: &mut impl Rng) -> i32 {
+    let scale = attributes.mode.scale().iter();
+    let near: Vec<i32> = scale
+        .flat_map(|s| [*s, s + 12])
+        .filter(|s| *s != degree && (s - degree).abs() <= 4)
+        .collect();
+    if near.is_empty() {
+        degree
+    } else {
+        pick(&near, rng)
+    }
+}
+
+/// The MIDI key of the lowest C of an instrument's melodies.
+fn lowest_key(instrument: Instrument) -> i32 {
+    match instrument {
+        Instrument::Guitar => 48,
+        Instrument::Flute => 72,
+        Instrument::Piano | Instrument::Violin | Instrument::Trumpet | Instrument::Organ => 60,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attributes::{COMBINATIONS, Mode},
+        random,
+    };
+
+    fn scores() -> impl Iterator<Item = Score> {
+        (0..2 * COMBINATIONS).map(|i| {
+            let mut rng = random::stream(2, "test", i);
+            Score::compose(Attributes::draw(i, &mut rng), &mut rng)
+        })
+    }
+
+    fn part(score: &Score, part: Part) -> Vec<Note> {
+        score
+            .notes
+            .iter()
+            .filter(|note| note.part == part)
+            .copied()
+            .collect()
+    }
+
+    #[test]
+    fn the_same_stream_composes_the_same_score() {
+        assert!(scores().eq(scores()));
+    }
+
+    #[test]
+    fn every_beat_has_a_click_and_as_many_notes_as_the_density_says() {
+        for score in scores() {
+            let beat = 60.0 / score.attributes.bpm;
+            let clicks = part(&score, Part::Click);
+            for (i, click) in clicks.iter().enumerate() {
+                assert!((click.start - FIRST_BEAT - i as f64 * beat).abs() < 1e-9);
+            }
+            let beats = ((PIECE_SECONDS - 0.1 - FIRST_BEAT) / beat).ceil() as usize;
+            assert_eq!(clicks.len(), beats);
+            assert_eq!(part(&score, Part::Bass).len(), beats.div_ceil(BAR));
+            let each = match score.attributes.density {
+                Density::Sparse => 1,
+                Density::Dense => 2,
+            };
+            assert_eq!(part(&score, Part::Melody).len(), each * beats);
+        }
+    }
+
+    #[test]
+    fn the_first_bar_has_the_chord_of_the_mode_and_no_note_leaves_the_scale() {
+        for score in scores() {
+            let mode: Mode = score.attributes.mode;
+            let beat = 60.0 / score.attributes.bpm;
+            let tonic = score.attributes.key.semitones();
+            let degree = |note: &Note| (note.key - tonic).rem_euclid(12);
+            let melody = part(&score, Part::Melody);
+            assert!(
+                melody
+                    .iter()
+                    .all(|note| mode.scale().contains(&degree(note)))
+            );
+            let bar: Vec<i32> = melody
+                .iter()
+                .filter(|n| n.start < FIRST_BEAT + 3.9 * beat)
+                .map(degree)
+                .collect();
+            assert!(
+                mode.chord().iter().all(|note| bar.contains(note)),
+                "{bar:?}"
+            );
+            assert!(
+                part(&score, Part::Bass)
+                    .iter()
+                    .all(|note| degree(note) == 0)
+            );
+        }
+    }
+}
