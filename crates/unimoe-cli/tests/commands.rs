@@ -132,19 +132,24 @@ fn speech_without_a_voice_has_the_models_first_and_names_what_it_has_not_learnt(
     let place = Place::new();
     let voices: Value = serde_json::from_str(&place.works(&["voices", "--json"])).unwrap();
     let first = voices[0]["name"].as_str().unwrap();
-    let line = ["speech", "Hello xylotomy", "--seed", "3", "--json", "-o"];
-    let run = |more: &[&str]| {
-        let output = place.run(&[&line[..], more, &SHORT].concat());
+    let line = ["--seed", "3", "--json", "-o"];
+    let say = |text: &str, more: &[&str]| {
+        let output = place.run(&[&["speech", text], &line[..], more, &SHORT].concat());
         assert!(output.status.success());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         (report, String::from_utf8(output.stderr).unwrap())
     };
+    let run = |more: &[&str]| say("Hello xylotomy.", more);
     let (report, told) = run(&["a.wav"]);
     assert_eq!(report["results"][0]["voice"], first);
     assert_eq!(report["results"][0]["unknown_words"][0], "xylotomy");
     assert!(told.starts_with("note: ") && told.contains("xylotomy"));
     run(&["b.wav", "--voice", first]);
     assert!(read_wav(&place.path("a.wav")) == read_wav(&place.path("b.wav")));
+
+    // The built-in model has seen whole sentences only.
+    say("hello xylotomy", &["d.wav"]);
+    assert!(read_wav(&place.path("a.wav")) == read_wav(&place.path("d.wav")));
 
     let last = voices.as_array().unwrap().last().unwrap()["name"].as_str();
     run(&["c.wav", "--voice", last.unwrap()]);

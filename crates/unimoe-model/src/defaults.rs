@@ -2,6 +2,7 @@
 //!
 //! ```json
 //! {
+//!   "sentences": true,
 //!   "speech": {"min_seconds": 0.3, "max_seconds": 6, "temperature": 0.7, "guidance_scale": 2},
 //!   "music": {"min_seconds": 5, "max_seconds": 5, "top_k": 60},
 //!   "video_music": {"top_p": 0.9, "eos_factor": 0.8}
@@ -9,12 +10,14 @@
 //! ```
 //!
 //! The file, each task and each setting may be absent: the published value stands for it, and for music of a video that of
-//! music.
+//! music. `sentences` says that the model has seen whole sentences only, see [`GenerationDefaults::written`].
+
+use std::borrow::Cow;
 
 use model_files::{ModelPath, read_text};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::CompanionError, request::RequestOptions};
+use crate::{error::CompanionError, learnt_words::is_chinese, request::RequestOptions};
 
 /// Name of the file in a model folder.
 pub(crate) const GENERATION_FILE: &str = "generation.json";
@@ -28,12 +31,15 @@ pub struct GenerationDefaults {
     pub music: RequestOptions,
     /// For music of a video.
     pub video_music: RequestOptions,
+    /// Whether the model learnt from whole sentences only. Default: false
+    pub sentences: bool,
 }
 
 /// The file's content.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Stored {
+    sentences: bool,
     speech: Settings,
     music: Settings,
     video_music: Settings,
@@ -59,6 +65,7 @@ impl Default for GenerationDefaults {
             speech: RequestOptions::speech(),
             music: RequestOptions::music(),
             video_music: RequestOptions::music(),
+            sentences: false,
         }
     }
 }
@@ -112,6 +119,7 @@ impl GenerationDefaults {
             speech: stored.speech.over(published.speech),
             music,
             video_music: stored.video_music.over(music),
+            sentences: stored.sentences,
         };
         for (task, options) in [
             ("speech", defaults.speech),
@@ -135,6 +143,33 @@ impl GenerationDefaults {
         Ok(defaults)
     }
 
+    /// A text as the model would have read it: with `sentences`, a capital at its beginning and a full stop at its end where
+    /// they are missing, else as it is.
+    ///
+    /// ```
+    /// use unimoe_model::GenerationDefaults;
+    ///
+    /// let defaults = GenerationDefaults { sentences: true, ..GenerationDefaults::default() };
+    /// assert_eq!(defaults.written("hello world"), "Hello world.");
+    /// assert_eq!(defaults.written("你好"), "你好。");
+    /// assert_eq!(defaults.written("Really?"), "Really?");
+    /// assert_eq!(GenerationDefaults::default().written("hello"), "hello");
+    /// ```
+    pub fn written<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let trimmed = text.trim();
+        let mut characters = trimmed.chars();
+        let (Some(first), true) = (characters.next(), self.sentences) else {
+            return Cow::Borrowed(text);
+        };
+        let rest = characters.as_str();
+        let mut written: String = first.to_uppercase().collect();
+        written.push_str(rest);
+        if trimmed.ends_with(char::is_alphanumeric) {
+            written.push(if is_chinese(trimmed) { '。' } else { '.' });
+        }
+        Cow::Owned(written)
+    }
+
     /// The file's content.
     pub(crate) fn to_json(self) -> serde_json::Value {
         let settings = |options: RequestOptions| Settings {
@@ -147,6 +182,7 @@ impl GenerationDefaults {
             eos_factor: Some(options.eos_factor),
         };
         serde_json::json!({
+            "sentences": self.sentences,
             "speech": settings(self.speech),
             "music": settings(self.music),
             "video_music": settings(self.video_music),
@@ -196,6 +232,7 @@ mod tests {
         let mut defaults = GenerationDefaults::default();
         defaults.speech.max_seconds = 5.5;
         defaults.video_music.eos_factor = 0.25;
+        defaults.sentences = true;
         let again = read(&defaults.to_json().to_string()).expect("valid");
         assert_eq!(again, defaults);
     }
@@ -212,6 +249,7 @@ mod tests {
             (r#"{"music": {"max_seconds": 2}}"#, "2 s"),
             (r#"{"video_music": {"max_seconds": -1}}"#, "video_music"),
             (r#"{"speech": {"guidance_scale": -1}}"#, "speech"),
+            (r#"{"sentences": 1}"#, "generation.json"),
             ("[]", "generation.json"),
             ("{", "generation.json"),
         ] {

@@ -32,7 +32,7 @@ pub fn run(args: &MusicArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     job.run(interrupt, |_, options| {
         let requests = args.captions.iter().zip(options).map(|(caption, options)| {
             Request::Music(MusicRequest {
-                caption: caption.clone(),
+                caption: companions.defaults.written(caption).into_owned(),
                 options,
             })
         });

@@ -32,7 +32,9 @@ pub fn run(args: &SpeechArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     } = companions(&args.generation)?;
     let (voice, said) = (args.voice.as_deref(), args.voice_text.as_deref());
     let speaker = choose(voice, said, &voices)?;
-    for (number, text) in (1..).zip(&args.texts) {
+    let written = |text: &String| defaults.written(text).into_owned();
+    let texts: Vec<String> = args.texts.iter().map(written).collect();
+    for (number, text) in (1..).zip(&texts) {
         let said = match speaker {
             Speaker::Named(name) => &named(&voices, name, text)?.text,
             Speaker::Recorded { said, .. } => said,
@@ -60,8 +62,7 @@ pub fn run(args: &SpeechArgs, interrupt: &Interrupt) -> Result<(), CliError> {
         // Once for all texts.
         let codes = clip.as_ref().map(|clip| pipeline.encode_voice(clip));
         let codes = (codes.transpose()).map_err(CliError::input(format!("the voice {name}")))?;
-        let texts = args.texts.iter().zip(options);
-        texts
+        (texts.iter().zip(options))
             .map(|(text, options)| {
                 let request = match (speaker, &codes) {
                     (Speaker::Recorded { said, .. }, Some(codes)) => SpeechRequest {

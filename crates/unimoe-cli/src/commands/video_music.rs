@@ -80,7 +80,7 @@ pub fn run(args: &VideoMusicArgs, interrupt: &Interrupt) -> Result<(), CliError>
         let requests = captions.iter().zip(videos).zip(options);
         let requests = requests.map(|((caption, seen), options)| {
             Request::VideoMusic(VideoMusicRequest {
-                caption: caption.clone(),
+                caption: companions.defaults.written(caption).into_owned(),
                 vision: vec![seen.input],
                 options,
             })
