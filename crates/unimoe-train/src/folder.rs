@@ -14,8 +14,8 @@ use crate::{data::ContentHash, error::TrainError};
 /// How the folders of an unfinished and of a replaced model begin.
 const LEFTOVERS: [&str; 2] = [".unfinished-model-", ".old-model-"];
 
-/// Writes a model's weights and configuration to `folder`, with tokenizer, preprocessor and codec of the model
-/// folder `origin`. A model that lies there already is replaced once the new one is complete.
+/// Writes a model's weights and configuration to `folder`, with tokenizer, preprocessor, codec, voices and settings of the
+/// model folder `origin`. A model that lies there already is replaced once the new one is complete.
 ///
 /// # Errors
 ///
@@ -129,7 +129,7 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), TrainError> {
     save().map_err(io(path))
 }
 
-/// Copies what is neither weights nor configuration: tokenizer, preprocessor, codec.
+/// Copies what is neither weights nor configuration: tokenizer, preprocessor, codec, voices, settings.
 fn copy_companions(from: &Path, to: &Path, is_top: bool) -> Result<(), TrainError> {
     for entry in fs::read_dir(from).map_err(io(from))? {
         let entry = entry.map_err(io(from))?;
@@ -142,7 +142,7 @@ fn copy_companions(from: &Path, to: &Path, is_top: bool) -> Result<(), TrainErro
             continue;
         }
         let kind = fs::metadata(&path).map_err(io(&path))?;
-        if kind.is_dir() && (name == "dac" || !is_top) {
+        if kind.is_dir() && (name == "dac" || name == "voices" || !is_top) {
             fs::create_dir(&target).map_err(io(&target))?;
             copy_companions(&path, &target, false)?;
         } else if kind.is_file() {
