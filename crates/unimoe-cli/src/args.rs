@@ -15,9 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use unimoe_model::DeviceChoice;
 
-pub use data::{
-    BalanceArgs, CheckArgs, DataCommand, OnDefect, PrepareArgs, SourceArgs, SynthArgs,
-};
+pub use data::{BalanceArgs, CheckArgs, DataCommand, OnDefect, PrepareArgs, SourceArgs, SynthArgs};
 pub use eval::{
     EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,

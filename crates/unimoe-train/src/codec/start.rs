@@ -159,3 +159,93 @@ fn nearest(rows: &DMatrix<f64>, entries: &DMatrix<f64>) -> Vec<usize> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use dac_codec::DacConfig;
+
+    use super::*;
+
+    fn sounds() -> Vec<Sound> {
+        (0..24)
+            .map(|clip| Sound {
+                id: clip.to_string(),
+                domain: "tones".into(),
+                samples: (0..2000)
+                    .map(|n| (n as f32 * (0.02 + 0.01 * clip as f32)).sin() * 0.3)
+                    .collect(),
+            })
+            .collect()
+    }
+
+    fn codec(device: &Device) -> DacCodec {
+        let config = DacConfig::dac_16khz()
+            .with_encoder_dim(4)
+            .with_encoder_rates(vec![2, 4])
+            .with_decoder_rates(vec![4, 2])
+            .with_latent_dim(12)
+            .with_decoder_dim(16)
+            .with_n_codebooks(3)
+            .with_codebook_size(16)
+            .with_codebook_dim(4);
+        DacCodec::random(&config, 3, device).expect("a small codec")
+    }
+
+    /// Energy of what the first `k` codebooks leave over, relative to the latent's.
+    fn left_over(codec: &DacCodec, k: usize) -> f64 {
+        let device = codec.encoder.conv_in.weight.val().device();
+        let samples: Vec<f32> = sounds()[5].samples[..1600].to_vec();
+        let audio = Tensor::<3>::from_data(TensorData::new(samples, [1, 1, 1600]), &device);
+        let z = codec.encoder.forward(audio);
+        let quantized = codec.quantizer.forward(z.clone(), k).z;
+        let energy = |x: Tensor<3>| x.square().sum().into_scalar::<f64>();
+        energy(z.clone() - quantized) / energy(z)
+    }
+
+    #[test]
+    fn fitted_codebooks_leave_less_over_one_after_the_other() {
+        let device = Device::flex();
+        let random = codec(&device);
+        let fitted = fit_codebooks(random.clone(), &sounds(), 800, 7);
+        let left: Vec<f64> = (1..=3).map(|k| left_over(&fitted, k)).collect();
+        assert!(left.is_sorted_by(|a, b| a > b), "{left:?}");
+        assert!(left[2] < 0.2 * left_over(&random, 3), "{left:?}");
+    }
+
+    #[test]
+    fn fitting_again_gives_the_same_codebooks_and_changes_no_unquantised_sound() {
+        let device = Device::flex();
+        let random = codec(&device);
+        let [one, two] = [7, 7].map(|seed| fit_codebooks(random.clone(), &sounds(), 800, seed));
+        let codebook = |codec: &DacCodec| {
+            let quantizer = &codec.quantizer.quantizers[2];
+            quantizer
+                .codebook
+                .val()
+                .into_data()
+                .iter::<f32>()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(codebook(&one), codebook(&two));
+        let samples: Vec<f32> = sounds()[9].samples[..800].to_vec();
+        let audio = Tensor::<3>::from_data(TensorData::new(samples, [1, 1, 800]), &device);
+        let heard = |codec: &DacCodec| {
+            let z = codec.encoder.forward(audio.clone());
+            codec.decode(z).expect("a latent").into_data()
+        };
+        heard(&one)
+            .assert_approx_eq::<f32>(&heard(&random), burn::tensor::Tolerance::absolute(1e-5));
+    }
+
+    #[test]
+    fn silence_is_fitted_to_without_numbers_that_are_none() {
+        let device = Device::flex();
+        let silence = Sound {
+            id: "silence".into(),
+            domain: "none".into(),
+            samples: vec![0.0; 900].into(),
+        };
+        let fitted = fit_codebooks(codec(&device), &[silence], 800, 1);
+        assert!(left_over(&fitted, 3).is_finite());
+    }
+}

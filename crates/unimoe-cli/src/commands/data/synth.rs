@@ -24,7 +24,9 @@ pub fn run(args: &SynthArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     // Sounds are made by several threads; the bar belongs to one at a time.
     let watch: Mutex<(Watch, bool)> = Mutex::new((Watch::new(args.json, interrupt), false));
     let step = |Progress { done, total }: Progress| {
-        let mut watch = watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut watch = watch
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let (watch, started) = &mut *watch;
         if !*started {
             watch.start("making", total);
