@@ -2,6 +2,7 @@
 
 mod data;
 mod eval;
+mod eval_model;
 mod export;
 mod report;
 mod reproduce;
@@ -20,6 +21,7 @@ pub use eval::{
     EmbeddingMetric, EvalAudioArgs, EvalCommand, EvalEmbeddingsArgs, EvalLogitsArgs,
     EvalOutputArgs, EvalTextArgs, Lengths, Normalize,
 };
+pub use eval_model::{EvalCardArgs, EvalCodecArgs, EvalModelArgs, EvalMusicArgs, EvalSpeechArgs};
 pub use export::{ExportArgs, StoredType, VoicesArgs};
 pub use report::ReportArgs;
 pub use reproduce::{ReproduceArgs, Scale};
@@ -63,7 +65,7 @@ pub enum Command {
     Train(Box<TrainCommand>),
     /// Draw a page with the plots of training runs
     Report(ReportArgs),
-    /// Measure what was generated: texts, sounds, embeddings, class logits
+    /// Measure models, codecs, and what was generated: texts, sounds, embeddings, class logits
     #[command(subcommand)]
     Eval(EvalCommand),
     /// Compare the curriculum with specialists, dense and MoE joint training in miniature
@@ -94,7 +96,7 @@ impl Command {
             Self::Data(command) => command.wants_json(),
             Self::Train(command) => command.wants_json(),
             Self::Report(args) => args.json,
-            Self::Eval(command) => command.output().json,
+            Self::Eval(command) => command.wants_json(),
             Self::Reproduce(args) => args.json,
             Self::Init(args) => args.json,
             Self::Inspect(args) => args.json,

@@ -16,6 +16,7 @@ mod mux;
 mod output;
 mod progress;
 mod report;
+mod spectrogram;
 mod training;
 mod video;
 

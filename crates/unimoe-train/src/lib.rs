@@ -47,14 +47,21 @@ pub use example::{Content, Example, ExampleBuilder, ExampleError, Request};
 pub use folder::write_model_folder;
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
 pub use metrics::{
-    AudioComparison, AudioItem, AudioOptions, AudioReport, Classifier, CosineSimilarity,
-    EditCounts, Embedder, EmbeddingItem, EmbeddingOptions, EmbeddingReport, ErrorRate, EvalClip,
-    Features, InceptionScore, KlDivergence, KlSummary, LengthRule, LogitItem, LogitOptions,
-    LogitReport, MetricError, ModelFailure, NamedFeatures, Pairing, Side, Skipped,
-    SpectralDistance, SpectralDistances, StoredFeatures, StoredTexts, Summary, TextItem,
-    TextNormalization, TextPair, TextReport, Transcriber, character_error_rate, classify_clips,
-    cosine_similarity, embed_clips, frechet_distance, inception_score, kl_divergence,
-    read_text_pairs, si_sdr, transcribe_clips, word_error_rate,
+    ANALYSIS_RATE, AudioComparison, AudioItem, AudioOptions, AudioReport, BassChroma, CardError,
+    Cepstra, CepstralAnalysis, Classifier, CodecEvaluation, CodecFigures, CodecGroup, CodecItem,
+    CodecReport, Confusion, ContentFigures, CosineSimilarity, EditCounts, Embedder, EmbeddingItem,
+    EmbeddingOptions, EmbeddingReport, ErrorRate, EvalClip, Features, Figures, GenerationFacts,
+    GenerationPlan, GenerationProgress, InceptionScore, KeptSound, KlDivergence, KlSummary,
+    LengthRule, LogitItem, LogitOptions, LogitReport, MetricError, ModelFailure, ModelFingerprint,
+    MusicClassifiers, MusicFigures, MusicItem, MusicReport, NamedFeatures, NearestCentroid,
+    OnsetStrength, Pairing, Pitch, PitchTracker, PlayedClip, PocketSphinx, PocketSphinxOptions,
+    PowerSpectrogram, RecognitionFigures, RoundTrips, Side, Skipped, SpectralDistance,
+    SpectralDistances, SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, SpokenClip,
+    StoredFeatures, StoredTexts, Summary, TaskFigures, TextItem, TextNormalization, TextPair,
+    TextReport, Timbre, Transcriber, Versions, VoiceFigures, bass_chroma, character_error_rate,
+    classify_clips, cosine_similarity, embed_clips, fill_card, frechet_distance, inception_score,
+    kl_divergence, onset_strength, read_text_pairs, si_sdr, spoken_words, timbre, transcribe_clips,
+    trimmed, warped_distance, word_error_rate,
 };
 pub use model_learner::ModelLearner;
 pub use objective::{DomainLosses, Objective, ObjectiveConfig, ObjectiveError};

@@ -4,6 +4,7 @@
 //! turn sound into embeddings, class logits or words stay outside, behind [`Embedder`], [`Classifier`] and
 //! [`Transcriber`]; [`StoredFeatures`] and [`StoredTexts`] give what such a model wrote into a file.
 
+mod analysis;
 mod audio;
 mod clip;
 mod edit;
@@ -12,6 +13,7 @@ mod feature_report;
 mod features;
 mod frechet;
 mod inception;
+mod judged;
 mod kl;
 mod lines;
 mod models;
@@ -25,6 +27,10 @@ mod summary;
 mod text;
 mod text_report;
 
+pub use analysis::{
+    ANALYSIS_RATE, BassChroma, Cepstra, CepstralAnalysis, OnsetStrength, Pitch, PitchTracker,
+    PowerSpectrogram, Timbre, bass_chroma, onset_strength, timbre, trimmed, warped_distance,
+};
 pub use audio::{AudioComparison, AudioItem, AudioOptions, AudioReport, LengthRule, Skipped};
 pub use clip::EvalClip;
 pub use edit::EditCounts;
@@ -36,6 +42,14 @@ pub use feature_report::{
 pub use features::{Features, NamedFeatures};
 pub use frechet::frechet_distance;
 pub use inception::{InceptionScore, inception_score};
+pub use judged::{
+    CardError, CodecEvaluation, CodecFigures, CodecGroup, CodecItem, CodecReport, Confusion,
+    ContentFigures, Figures, GenerationFacts, GenerationPlan, GenerationProgress, KeptSound,
+    ModelFingerprint, MusicClassifiers, MusicFigures, MusicItem, MusicReport, NearestCentroid,
+    PlayedClip, PocketSphinx, PocketSphinxOptions, RecognitionFigures, RoundTrips,
+    SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, SpokenClip, TaskFigures, Versions,
+    VoiceFigures, fill_card, spoken_words,
+};
 pub use kl::{KlDivergence, kl_divergence};
 pub use models::{
     Classifier, Embedder, ModelFailure, Transcriber, classify_clips, embed_clips, transcribe_clips,

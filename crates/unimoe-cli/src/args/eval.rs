@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use unimoe_model::DeviceChoice;
 
-use super::positive;
+use super::{EvalCardArgs, EvalCodecArgs, EvalMusicArgs, EvalSpeechArgs, positive};
 
 /// `unimoe eval`.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,14 @@ pub enum EvalCommand {
     Embeddings(EvalEmbeddingsArgs),
     /// KL divergence and inception score of class logits
     Logits(EvalLogitsArgs),
+    /// Speech of a model: word error rate by a recogniser, voice cloning, and whether the right sentence is spoken
+    Speech(Box<EvalSpeechArgs>),
+    /// Music of a model: instrument, tempo and mode recovered from the sound
+    Music(Box<EvalMusicArgs>),
+    /// Round trips of a codec: SI-SDR, mel and STFT distances, for each group of sounds
+    Codec(EvalCodecArgs),
+    /// Put what speech, music and codec were measured to be into a model card
+    Card(EvalCardArgs),
 }
 
 /// How an evaluation is reported.
@@ -150,13 +158,17 @@ pub struct EvalLogitsArgs {
 }
 
 impl EvalCommand {
-    /// How it is reported.
-    pub fn output(&self) -> &EvalOutputArgs {
+    /// Whether the user wants the outcome as JSON.
+    pub fn wants_json(&self) -> bool {
         match self {
-            Self::Text(args) => &args.output,
-            Self::Audio(args) => &args.output,
-            Self::Embeddings(args) => &args.output,
-            Self::Logits(args) => &args.output,
+            Self::Text(args) => args.output.json,
+            Self::Audio(args) => args.output.json,
+            Self::Embeddings(args) => args.output.json,
+            Self::Logits(args) => args.output.json,
+            Self::Speech(args) => args.model.json,
+            Self::Music(args) => args.model.json,
+            Self::Codec(args) => args.json,
+            Self::Card(_) => false,
         }
     }
 }

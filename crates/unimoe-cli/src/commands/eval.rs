@@ -1,5 +1,10 @@
 //! `unimoe eval`: the metrics of unimoe-train over files.
 
+mod card;
+mod codec;
+mod judged;
+mod music;
+mod speech;
 mod table;
 
 use std::path::Path;
@@ -36,11 +41,21 @@ pub fn run(command: &EvalCommand, interrupt: &Interrupt) -> Result<(), CliError>
         EvalCommand::Audio(args) => audio(args, interrupt),
         EvalCommand::Embeddings(args) => embeddings(args),
         EvalCommand::Logits(args) => logits(args),
+        EvalCommand::Speech(args) => speech::run(args, interrupt),
+        EvalCommand::Music(args) => music::run(args, interrupt),
+        EvalCommand::Codec(args) => codec::run(args, interrupt),
+        EvalCommand::Card(args) => card::run(args),
     }
 }
 
+/// Tells what a user can mend from what goes wrong within the work.
 fn unusable(what: &'static str) -> impl FnOnce(MetricError) -> CliError {
-    CliError::input(what)
+    move |error| match error {
+        MetricError::Stopped => CliError::Interrupted,
+        MetricError::Write { path, source } => CliError::output(&path)(source),
+        MetricError::ProgramFailed { .. } => CliError::work("recognise the speech")(error),
+        error => CliError::input(what)(error),
+    }
 }
 
 fn text(args: &EvalTextArgs) -> Result<(), CliError> {

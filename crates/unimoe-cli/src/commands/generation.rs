@@ -234,7 +234,7 @@ fn options(
 }
 
 /// The wanted number type, if the device has it.
-fn dtype(wanted: Dtype, device: &Device) -> Result<Option<DType>, CliError> {
+pub fn dtype(wanted: Dtype, device: &Device) -> Result<Option<DType>, CliError> {
     let dtype = match wanted {
         Dtype::Auto => return Ok(None),
         Dtype::F32 => DType::F32,

@@ -14,7 +14,7 @@ const MAX_PICTURES: usize = 1 << 17;
 
 /// SHA-256 of something.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentHash(pub(super) [u8; 32]);
+pub struct ContentHash(pub(crate) [u8; 32]);
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

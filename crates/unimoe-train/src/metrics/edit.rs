@@ -1,6 +1,6 @@
 //! The edit distance, with its parts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::MetricError;
 
@@ -10,7 +10,7 @@ const MAX_CELLS: u64 = 4_000_000_000;
 /// How one sequence becomes another: an alignment with the fewest edits.
 ///
 /// There may be several such alignments; only the sum of the edits is the same in all of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditCounts {
     /// Elements that are equal.
     pub hits: u64,

@@ -3,8 +3,11 @@
 use std::{error::Error, io, path::PathBuf};
 
 use thiserror::Error as ThisError;
+use unimoe_model::UniMoeError;
+use vision_encoder::VisionError;
 
 use super::Side;
+use crate::data::DataError;
 
 /// Why something could not be measured: the thing, what was expected of it and what was found.
 #[derive(Debug, ThisError)]
@@ -130,6 +133,68 @@ pub enum MetricError {
         /// Samples of what was generated.
         generated: usize,
     },
+    /// A record of a manifest lacks what is measured by.
+    #[error("{}, line {line}: `{id}` has no usable `{field}`, expected {expected}", manifest.display())]
+    Attribute {
+        /// The manifest.
+        manifest: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The record.
+        id: String,
+        /// The field.
+        field: &'static str,
+        /// What it should have.
+        expected: &'static str,
+    },
+    /// A program that is needed is not there, or does not start.
+    #[error("cannot run {}, which comes with {package}", program.display())]
+    ProgramMissing {
+        /// The program.
+        program: PathBuf,
+        /// What has it.
+        package: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A program failed or took too long.
+    #[error("{} {found}", program.display())]
+    ProgramFailed {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        found: String,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A manifest could not be used.
+    #[error(transparent)]
+    Data(Box<DataError>),
+    /// A model refused a request, or failed.
+    #[error("cannot generate `{id}`")]
+    Generate {
+        /// The first clip of the batch.
+        id: String,
+        /// What the model says.
+        source: Box<UniMoeError>,
+    },
+    /// A video could not be read.
+    #[error("cannot read the video of `{id}`")]
+    Video {
+        /// The clip.
+        id: String,
+        /// What is wrong with it.
+        source: Box<VisionError>,
+    },
+    /// Somebody stopped the work.
+    #[error("stopped")]
+    Stopped,
     /// A sound file could not be read or resampled.
     #[error(transparent)]
     Audio(#[from] dac_codec::DacError),
@@ -141,4 +206,10 @@ pub enum MetricError {
         /// What the model says.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl From<DataError> for MetricError {
+    fn from(error: DataError) -> Self {
+        Self::Data(Box::new(error))
+    }
 }

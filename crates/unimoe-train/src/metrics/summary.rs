@@ -1,9 +1,9 @@
 //! A metric over many clips.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Mean and spread of a metric over clips.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Number of clips.
     pub count: usize,

@@ -4,7 +4,7 @@
 //! normalisation nothing is folded, words are what stands between spaces, and every character counts, spaces within
 //! the text too.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -27,7 +27,7 @@ pub struct TextNormalization {
 }
 
 /// Edits, and their share of the reference.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ErrorRate {
     /// Edits by the length of the reference; where that is 0, the number of edits. It may exceed 1.
     pub rate: f64,

@@ -1,0 +1,261 @@
+//! What a user may ask of the evaluation of models and codecs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use unimoe_model::{DeviceChoice, RequestOptions};
+use unimoe_train::GenerationPlan;
+
+use super::{DeviceArgs, non_negative, positive, probability, seconds};
+use crate::error::CliError;
+
+/// What the evaluations of a model have in common.
+#[derive(Debug, Args)]
+pub struct EvalModelArgs {
+    /// Lists of clips that the model was not trained on, a JSON object in each line
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub manifests: Vec<PathBuf>,
+    /// Model folder in the released layout
+    #[arg(short, long, value_name = "FOLDER")]
+    pub model: PathBuf,
+    /// Codec weights (official .pth, or a Hugging Face folder), where they don't lie beside the model
+    #[arg(long, value_name = "PATH")]
+    pub codec: Option<PathBuf>,
+    /// Folder for sounds, transcripts and pictures; what it has of this model already is not made again
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Device and number type.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Take at most this many clips of each domain, spread evenly over them
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Clips that share a pass of the model; which ones do is part of the result, as is the seed
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// Seed of the first clip, the next ones count up from it
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// Longest result in seconds [default: 30 for speech, the real clip's length for music]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub max_seconds: Option<f64>,
+    /// Shortest result in seconds [default: 0.5 for speech, the real clip's length for music]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub min_seconds: Option<f64>,
+    /// Divides the logits; higher is more varied [default: 1]
+    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    pub temperature: Option<f64>,
+    /// Draw from the likeliest codes that reach this probability together [default: 1]
+    #[arg(long, value_name = "NUMBER", value_parser = probability)]
+    pub top_p: Option<f64>,
+    /// Draw from this many likeliest codes [default: 45]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top_k: Option<u32>,
+    /// Strength of guidance away from the unconditional result; 0 is off [default: 1 for speech, 10 for music]
+    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
+    pub cfg_scale: Option<f64>,
+    /// Multiplies the end's logit on the first channel [default: 1 for speech, 0.6 for music]
+    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
+    pub eos_factor: Option<f64>,
+    /// Take the likeliest code always; the seed plays no part
+    #[arg(long, conflicts_with_all = ["temperature", "top_p", "top_k"])]
+    pub greedy: bool,
+    /// Draw spectrograms of the first clips of each domain, real, after the codec's round trip, and generated, as PNG
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub pictures: u32,
+    /// Report as one JSON object on standard output, with each clip
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `unimoe eval speech`.
+#[derive(Debug, Args)]
+pub struct EvalSpeechArgs {
+    /// Model, clips and output.
+    #[command(flatten)]
+    pub model: EvalModelArgs,
+    /// Manifests whose English texts tell the recogniser its words and how they follow each other: those that the model was
+    /// trained on, never those that it is measured with
+    #[arg(long, value_name = "MANIFEST")]
+    pub texts: Vec<PathBuf>,
+    /// The recogniser of English, pocketsphinx_batch of CMU Sphinx 5 prealpha
+    #[arg(long, value_name = "PROGRAM", default_value = "pocketsphinx_batch")]
+    pub recognizer: PathBuf,
+    /// Folder of its acoustic model `en-us` and its dictionary `cmudict-en-us.dict`
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "/usr/share/pocketsphinx/model/en-us"
+    )]
+    pub recognizer_model: PathBuf,
+    /// Leave the word error rates out
+    #[arg(long, conflicts_with_all = ["texts", "recognizer", "recognizer_model"])]
+    pub without_recognizer: bool,
+}
+
+/// `unimoe eval music`.
+#[derive(Debug, Args)]
+pub struct EvalMusicArgs {
+    /// Model, clips and output.
+    #[command(flatten)]
+    pub model: EvalModelArgs,
+    /// Manifests of real clips that the classifiers of instrument, tempo_class and mode are fitted on
+    #[arg(long, required = true, value_name = "MANIFEST")]
+    pub fit: Vec<PathBuf>,
+    /// Fit on at most this many clips, spread evenly over them
+    #[arg(long, value_name = "COUNT", default_value_t = 600, value_parser = clap::value_parser!(u32).range(2..))]
+    pub fit_limit: u32,
+}
+
+/// `unimoe eval codec`.
+#[derive(Debug, Args)]
+pub struct EvalCodecArgs {
+    /// Manifests (.jsonl), whose domains are groups, or folders of sounds; NAME=PATH makes one group with this name
+    #[arg(required = true, value_name = "[NAME=]PATH")]
+    pub sources: Vec<String>,
+    /// Codec weights (official .pth, or a Hugging Face folder), or a model folder with a codec in it
+    #[arg(long, value_name = "PATH")]
+    pub codec: PathBuf,
+    /// Folder for the round trips; what it has of this codec already is not made again
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// Take at most this many sounds of each group, spread evenly over them
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// auto, cpu, or cuda, rocm, metal, vulkan, wgpu with an optional number such as cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Report as one JSON object on standard output, with each clip
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `unimoe eval card`.
+#[derive(Debug, Args)]
+pub struct EvalCardArgs {
+    /// What `unimoe eval speech --json` printed
+    #[arg(long, value_name = "FILE", required_unless_present = "figures")]
+    pub speech: Option<PathBuf>,
+    /// What `unimoe eval music --json` printed
+    #[arg(long, value_name = "FILE", required_unless_present = "figures")]
+    pub music: Option<PathBuf>,
+    /// What `unimoe eval codec --json` printed
+    #[arg(long, value_name = "FILE", required_unless_present = "figures")]
+    pub codec: Option<PathBuf>,
+    /// Take the figures from this file instead, which `--save` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["speech", "music", "codec", "save"])]
+    pub figures: Option<PathBuf>,
+    /// Write the figures of all three, without each clip, to this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Text with lines `<!-- figures: NAME -->` and `<!-- end of figures -->`, between which tables are put
+    #[arg(long, value_name = "FILE")]
+    pub card: PathBuf,
+}
+
+impl EvalModelArgs {
+    /// How clips are generated, beginning with `defaults`.
+    ///
+    /// # Errors
+    ///
+    /// [`CliError::Argument`] where the least length is above the largest.
+    pub fn plan(
+        &self,
+        defaults: RequestOptions,
+        real_length: bool,
+    ) -> Result<GenerationPlan, CliError> {
+        let max_seconds = self.max_seconds.unwrap_or(defaults.max_seconds);
+        let least = self
+            .min_seconds
+            .unwrap_or(defaults.min_seconds.min(max_seconds));
+        if max_seconds == 0.0 || least > max_seconds {
+            return Err(CliError::Argument {
+                what: "--max-seconds",
+                expected: format!("more than 0 and at least --min-seconds, {least}"),
+                found: max_seconds.to_string(),
+            });
+        }
+        let mut options = RequestOptions {
+            min_seconds: least,
+            max_seconds,
+            ..defaults
+        };
+        let sampling = &mut options.sampling;
+        sampling.temperature = self.temperature.unwrap_or(sampling.temperature);
+        sampling.top_p = self.top_p.unwrap_or(sampling.top_p);
+        sampling.top_k = self.top_k.map(|k| k as usize).or(sampling.top_k);
+        sampling.greedy = self.greedy;
+        if let Some(scale) = self.cfg_scale {
+            options.guidance_scale = scale as f32;
+        }
+        if let Some(factor) = self.eos_factor {
+            options.eos_factor = factor as f32;
+        }
+        Ok(GenerationPlan {
+            options,
+            real_length: real_length && self.min_seconds.is_none() && self.max_seconds.is_none(),
+            seed: self.seed,
+            batch: self.batch as usize,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command, EvalCommand};
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.to_string())
+    }
+
+    fn plan(options: &str) -> Result<GenerationPlan, CliError> {
+        let line =
+            format!("unimoe eval music t.jsonl --model m --output o --fit f.jsonl {options}");
+        let Command::Eval(EvalCommand::Music(args)) = parse(&line).expect("parses").command else {
+            panic!("not music");
+        };
+        args.model.plan(RequestOptions::music(), true)
+    }
+
+    #[test]
+    fn music_is_as_long_as_the_real_clip_unless_a_length_is_given() {
+        assert!(plan("").expect("a plan").real_length);
+        let given = plan("--max-seconds 3 --temperature 0.5 --seed 7 --batch 4").expect("a plan");
+        assert!(!given.real_length);
+        assert_eq!(
+            (given.seed, given.batch, given.options.max_seconds),
+            (7, 4, 3.0)
+        );
+        assert_eq!(
+            (
+                given.options.min_seconds,
+                given.options.sampling.temperature
+            ),
+            (3.0, 0.5)
+        );
+        assert_eq!(
+            plan("--max-seconds 1 --min-seconds 2")
+                .expect_err("impossible")
+                .code(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_card_takes_three_reports_or_their_figures() {
+        parse("unimoe eval card --speech a --music b --codec c --save f --card d").expect("three");
+        parse("unimoe eval card --figures f --card d").expect("figures");
+        for line in [
+            "unimoe eval card --speech a --music b --card d",
+            "unimoe eval card --figures f --speech a --card d",
+            "unimoe eval music t.jsonl --model m --output o",
+            "unimoe eval speech t.jsonl --model m --output o --without-recognizer --texts a",
+            "unimoe eval codec t.jsonl --output o",
+        ] {
+            parse(line).expect_err(line);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Mel-frequency cepstra: the shape of the spectrum without its fine structure.
+//!
+//! Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition" (IEEE Trans. ASSP,
+//! 1980), with Slaney's mel bands. `N` frames, `C` coefficients.
+
+use super::{ANALYSIS_RATE, power::PowerSpectrogram};
+use crate::spectral::{MelSpectrogramConfig, SpectralError, mel_filterbank};
+
+/// Window and step of a frame in samples: 32 ms and 10 ms.
+const WINDOW: usize = 512;
+const HOP: usize = 160;
+/// Bands, and where they lie in Hz.
+const BANDS: usize = 40;
+const LOWEST: f64 = 60.0;
+const HIGHEST: f64 = 7600.0;
+/// What a band's power is raised to before the logarithm: far below a step of 16 bits under the window.
+const FLOOR: f64 = 1e-8;
+
+/// Makes [`Cepstra`].
+#[derive(Debug, Clone)]
+pub struct CepstralAnalysis {
+    /// The bands as triangles over the bins, `[F, BANDS]`.
+    bands: Vec<f64>,
+    /// Rows of the orthonormal discrete cosine transform, `[C, BANDS]`.
+    cosines: Vec<f64>,
+    count: usize,
+}
+
+/// Cepstra of a sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cepstra {
+    /// The coefficients, `[N][C]`; the first one, of the mean of the bands, is the loudness.
+    pub frames: Vec<Vec<f64>>,
+}
+
+impl CepstralAnalysis {
+    /// Seconds from one frame to the next.
+    pub const STEP: f64 = HOP as f64 / ANALYSIS_RATE as f64;
+
+    /// With the first `count` coefficients, at most 40.
+    ///
+    /// # Errors
+    ///
+    /// A [`SpectralError`] where the bands are not possible, which for these settings they are.
+    pub fn new(count: usize) -> Result<Self, SpectralError> {
+        let mut config = MelSpectrogramConfig::new(ANALYSIS_RATE as usize, WINDOW, HOP, BANDS)
+            .with_f_min(LOWEST);
+        config.f_max = Some(HIGHEST);
+        let bands = mel_filterbank(&config)?;
+        let count = count.min(BANDS);
+        let cosine = |c: usize, band: usize| {
+            let scale = if c == 0 { 1.0 } else { 2.0 } / BANDS as f64;
+            let angle = std::f64::consts::PI * c as f64 * (band as f64 + 0.5) / BANDS as f64;
+            scale.sqrt() * angle.cos()
+        };
+        Ok(Self {
+            bands: bands.into_iter().map(f64::from).collect(),
+            cosines: (0..count)
+                .flat_map(|c| (0..BANDS).map(move |band| cosine(c, band)))
+                .collect(),
+            count,
+        })
+    }
+
+    /// The natural logarithm of the power in each of 40 mel bands, `[N][40]`.
+    pub fn log_mel(&self, samples: &[f32]) -> Vec<Vec<f64>> {
+        let power = PowerSpectrogram::new(samples, WINDOW, HOP);
+        let frame = |bins: &[f64]| {
+            let mut mel = vec![0.0; BANDS];
+            for (power, weights) in bins.iter().zip(self.bands.chunks_exact(BANDS)) {
+                for (sum, weight) in mel.iter_mut().zip(weights) {
+                    *sum += power * weight;
+                }
+            }
+            mel.iter().map(|power| power.max(FLOOR).ln()).collect()
+        };
+        power.frames().map(frame).collect()
+    }
+
+    /// The cepstra of `samples`.
+    pub fn cepstra(&self, samples: &[f32]) -> Cepstra {
+        let cepstrum = |logs: &Vec<f64>| {
+            let rows = self.cosines.chunks_exact(BANDS).take(self.count);
+            rows.map(|row| row.iter().zip(logs).map(|(a, b)| a * b).sum())
+                .collect()
+        };
+        Cepstra {
+            frames: self.log_mel(samples).iter().map(cepstrum).collect(),
+        }
+    }
+}
+
+impl Cepstra {
+    /// The frames without the loudness and without their mean: what is said rather than by whom and through what.
+    pub fn normalized(&self) -> Vec<Vec<f64>> {
+        let width = self.frames.first().map_or(0, Vec::len);
+        let mut mean = vec![0.0; width];
+        for frame in &self.frames {
+            for (sum, value) in mean.iter_mut().zip(frame) {
+                *sum += value / self.frames.len() as f64;
+            }
+        }
+        let centre = |frame: &Vec<f64>| {
+            let pairs = frame.iter().zip(&mean).skip(1);
+            pairs.map(|(value, mean)| value - mean).collect()
+        };
+        self.frames.iter().map(centre).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(count: usize) -> Vec<f32> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn a_gain_moves_the_first_coefficient_alone() {
+        let analysis = CepstralAnalysis::new(13).expect("bands");
+        let samples = noise(8000);
+        let quieter: Vec<f32> = samples.iter().map(|sample| sample * 0.5).collect();
+        let (a, b) = (analysis.cepstra(&samples), analysis.cepstra(&quieter));
+        assert_eq!((a.frames.len(), a.frames[0].len()), (51, 13));
+        for (x, y) in a.frames.iter().zip(&b.frames) {
+            // ln 4 in each band, times sqrt(40).
+            assert!((x[0] - y[0] - 4f64.ln() * 40f64.sqrt()).abs() < 1e-6);
+            assert!(
+                x[1..]
+                    .iter()
+                    .zip(&y[1..])
+                    .all(|(x, y)| (x - y).abs() < 1e-6)
+            );
+        }
+    }
+
+    #[test]
+    fn normalized_frames_have_no_loudness_and_no_mean() {
+        let cepstra = Cepstra {
+            frames: vec![vec![9.0, 1.0, 5.0], vec![7.0, 3.0, 5.0]],
+        };
+        assert_eq!(cepstra.normalized(), [[-1.0, 0.0], [1.0, 0.0]]);
+    }
+}
