@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use unimoe_model::{DeviceChoice, RequestOptions};
+use unimoe_model::{DeviceChoice, GenerationDefaults, RequestOptions};
 use unimoe_train::GenerationPlan;
 
 use super::{DeviceArgs, non_negative, positive, probability, seconds};
@@ -36,25 +36,25 @@ pub struct EvalModelArgs {
     /// Seed of the first clip, the next ones count up from it
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
-    /// Longest result in seconds [default: 30 for speech, the real clip's length for music]
+    /// Longest result in seconds [default: the model's, else 30; for music the real clip's length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub max_seconds: Option<f64>,
-    /// Shortest result in seconds [default: 0.5 for speech, the real clip's length for music]
+    /// Shortest result in seconds [default: the model's, at most 0.5; for music the real clip's length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub min_seconds: Option<f64>,
-    /// Divides the logits; higher is more varied [default: 1]
+    /// Divides the logits; higher is more varied [default: the model's, else 1]
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     pub temperature: Option<f64>,
-    /// Draw from the likeliest codes that reach this probability together [default: 1]
+    /// Draw from the likeliest codes that reach this probability together [default: the model's, else 1]
     #[arg(long, value_name = "NUMBER", value_parser = probability)]
     pub top_p: Option<f64>,
-    /// Draw from this many likeliest codes [default: 45]
+    /// Draw from this many likeliest codes [default: the model's, else 45]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// Strength of guidance away from the unconditional result; 0 is off [default: 1 for speech, 10 for music]
+    /// Strength of guidance away from the unconditional result; 0 is off [default: the model's, else 1 for speech, 10 for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub cfg_scale: Option<f64>,
-    /// Multiplies the end's logit on the first channel [default: 1 for speech, 0.6 for music]
+    /// Multiplies the end's logit on the first channel [default: the model's, else 1 for speech, 0.6 for music]
     #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
     pub eos_factor: Option<f64>,
     /// Take the likeliest code always; the seed plays no part
@@ -154,16 +154,29 @@ pub struct EvalCardArgs {
 }
 
 impl EvalModelArgs {
-    /// How clips are generated, beginning with `defaults`.
+    /// How clips are generated, beginning with the model's own settings.
     ///
     /// # Errors
     ///
     /// [`CliError::Argument`] where the least length is above the largest.
     pub fn plan(
         &self,
-        defaults: RequestOptions,
+        defaults: GenerationDefaults,
         real_length: bool,
     ) -> Result<GenerationPlan, CliError> {
+        Ok(GenerationPlan {
+            options: GenerationDefaults {
+                speech: self.options(defaults.speech)?,
+                music: self.options(defaults.music)?,
+                video_music: self.options(defaults.video_music)?,
+            },
+            real_length: real_length && self.min_seconds.is_none() && self.max_seconds.is_none(),
+            seed: self.seed,
+            batch: self.batch as usize,
+        })
+    }
+
+    fn options(&self, defaults: RequestOptions) -> Result<RequestOptions, CliError> {
         let max_seconds = self.max_seconds.unwrap_or(defaults.max_seconds);
         let least = self
             .min_seconds
@@ -191,12 +204,7 @@ impl EvalModelArgs {
         if let Some(factor) = self.eos_factor {
             options.eos_factor = factor as f32;
         }
-        Ok(GenerationPlan {
-            options,
-            real_length: real_length && self.min_seconds.is_none() && self.max_seconds.is_none(),
-            seed: self.seed,
-            batch: self.batch as usize,
-        })
+        Ok(options)
     }
 }
 
@@ -217,7 +225,7 @@ mod tests {
         let Command::Eval(EvalCommand::Music(args)) = parse(&line).expect("parses").command else {
             panic!("not music");
         };
-        args.model.plan(RequestOptions::music(), true)
+        args.model.plan(GenerationDefaults::default(), true)
     }
 
     #[test]
@@ -225,17 +233,11 @@ mod tests {
         assert!(plan("").expect("a plan").real_length);
         let given = plan("--max-seconds 3 --temperature 0.5 --seed 7 --batch 4").expect("a plan");
         assert!(!given.real_length);
-        assert_eq!(
-            (given.seed, given.batch, given.options.max_seconds),
-            (7, 4, 3.0)
-        );
-        assert_eq!(
-            (
-                given.options.min_seconds,
-                given.options.sampling.temperature
-            ),
-            (3.0, 0.5)
-        );
+        assert_eq!((given.seed, given.batch), (7, 4));
+        for options in [given.options.music, given.options.video_music] {
+            assert_eq!((options.min_seconds, options.max_seconds), (3.0, 3.0));
+            assert_eq!(options.sampling.temperature, 0.5);
+        }
         assert_eq!(
             plan("--max-seconds 1 --min-seconds 2")
                 .expect_err("impossible")

@@ -1,9 +1,9 @@
 //! What the evaluations of models have in common: their clips, the model, its sounds, pictures of them.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::tensor::Device;
-use unimoe_model::{Pipeline, PipelineOptions};
+use unimoe_model::{GenerationDefaults, Pipeline, PipelineOptions};
 use unimoe_train::{
     Confusion, GenerationFacts, GenerationPlan, KeptSound, Manifest, MetricError, ModelFingerprint,
     Policy, Record, RoundTrips, Versions,
@@ -12,7 +12,7 @@ use unimoe_train::{
 use super::{table::Table, unusable};
 use crate::{
     args::{Dtype, EvalModelArgs},
-    commands::generation::dtype,
+    commands::{chosen::Chosen, generation::dtype},
     error::CliError,
     interrupt::Interrupt,
     output::MadeFolders,
@@ -29,8 +29,17 @@ pub struct Judged {
     pub records: Vec<Arc<Record>>,
     /// The sounds of each.
     pub sounds: Vec<Versions<KeptSound>>,
-    /// How they were generated.
-    pub facts: GenerationFacts,
+    /// How they were generated, for each task.
+    pub facts: BTreeMap<String, GenerationFacts>,
+}
+
+/// The model's own settings.
+///
+/// # Errors
+///
+/// [`CliError::Input`] where there is no such model, or its settings can't be used.
+pub fn defaults(args: &EvalModelArgs) -> Result<GenerationDefaults, CliError> {
+    Ok(Chosen::new(Some(&args.model)).companions()?.defaults)
 }
 
 /// The records of manifests for which `wanted` holds, at most `limit` of each domain.
@@ -137,10 +146,12 @@ pub fn sounds(
         round_trip,
         generated,
     });
+    let tasks = records.iter().map(|record| record.task);
+    let facts = tasks.map(|task| (task.name().to_owned(), plan.facts(fingerprint, task)));
     Ok(Judged {
         sounds: sounds.collect(),
+        facts: facts.collect(),
         records,
-        facts: plan.facts(fingerprint),
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use unimoe_model::RequestOptions;
 use unimoe_train::{KeptSound, MetricError, MusicClassifiers, MusicReport, PlayedClip, Task};
 
 use super::{
@@ -26,7 +25,7 @@ pub fn run(args: &EvalMusicArgs, interrupt: &Interrupt) -> Result<(), CliError> 
     let common = &args.model;
     let records = judged::records(&common.manifests, common.limit, MusicClassifiers::judges)?;
     let vision = records.iter().any(|record| record.task == Task::VideoMusic);
-    let plan = common.plan(RequestOptions::music(), true)?;
+    let plan = common.plan(judged::defaults(common)?, true)?;
     let mut progress = Progress::new(common.json);
     let classifiers = fit(args, interrupt, &mut progress)?;
     classifiers.check(&records).map_err(unusable("the clips"))?;

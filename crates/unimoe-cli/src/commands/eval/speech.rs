@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use unimoe_model::RequestOptions;
 use unimoe_train::{PocketSphinxOptions, Record, SpeechEvaluation, SpeechReport, SpokenClip, Task};
 
 use super::{
@@ -40,13 +39,9 @@ pub fn run(args: &EvalSpeechArgs, interrupt: &Interrupt) -> Result<(), CliError>
                 .collect(),
         },
     };
-    let defaults = RequestOptions {
-        min_seconds: LEAST_SECONDS,
-        ..RequestOptions::speech()
-    };
-    evaluation
-        .check(&records, interrupt.flag())
-        .map_err(unusable("the clips"))?;
+    let mut defaults = judged::defaults(common)?;
+    let least = &mut defaults.speech.min_seconds;
+    *least = least.min(LEAST_SECONDS);
     let plan = common.plan(defaults, false)?;
     let mut progress = Progress::new(common.json);
     let judged = judged::sounds(common, records, plan, false, interrupt, &mut progress)?;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    codec::CodecFigures, confusion::Confusion, generation::GenerationFacts, music::MusicFigures,
-    sounds::Versions, speech::SpeechFigures,
+    codec::CodecFigures, confusion::Confusion, music::MusicFigures, sounds::Versions,
+    speech::SpeechFigures,
 };
 use crate::metrics::ErrorRate;
 
@@ -115,10 +115,7 @@ fn block(name: &str, figures: &Figures) -> Option<String> {
         "music" => music(&figures.music, "music"),
         "video" => music(&figures.music, "video_music"),
         "codec" => codec(&figures.codec),
-        "generation" => generation(&[
-            ("speech", &figures.speech.generation),
-            ("music", &figures.music.generation),
-        ]),
+        "generation" => generation(figures),
         _ => return None,
     })
 }
@@ -310,7 +307,12 @@ fn codec(figures: &CodecFigures) -> String {
     text
 }
 
-fn generation(tasks: &[(&str, &GenerationFacts)]) -> String {
+fn generation(figures: &Figures) -> String {
+    let tasks = figures
+        .speech
+        .generation
+        .iter()
+        .chain(&figures.music.generation);
     let mut text = String::new();
     let columns = [
         "model",
@@ -333,7 +335,7 @@ fn generation(tasks: &[(&str, &GenerationFacts)]) -> String {
         row(
             &mut text,
             [
-                (*name).to_owned(),
+                name.clone(),
                 format!("`{}`", facts.model),
                 facts.seed.to_string(),
                 facts.temperature.to_string(),
@@ -376,7 +378,7 @@ mod tests {
         let wer = json!({"real": rate(1, 10), "round_trip": rate(2, 10), "generated": rate(3, 10)});
         let value = json!({
             "speech": {
-                "generation": facts,
+                "generation": {"speech": facts},
                 "recognition": {
                     "recognizer": {"noise_db": 34.0, "margin": 0.2, "word_insertion": 0.2, "limit": 60.0},
                     "vocabulary": 20, "missing": [], "texts": 5, "sentences": 3,
@@ -389,7 +391,7 @@ mod tests {
                 }},
             },
             "music": {
-                "generation": facts, "fitted": 600,
+                "generation": {"music": facts}, "fitted": 600,
                 "tasks": {"music": {"clips": 8, "attributes": {"tempo_class": tables}}},
             },
             "codec": {"codec": "ba9876543210", "sample_rate": 16000, "groups": [{

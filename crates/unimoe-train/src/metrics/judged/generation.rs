@@ -20,8 +20,8 @@ use std::{
 use dac_codec::AudioClip;
 use serde::{Deserialize, Serialize};
 use unimoe_model::{
-    Batching, CodeGrid, Generated, MusicRequest, Pipeline, Request, RequestOptions, SpeechRequest,
-    UniMoeError, VideoMusicRequest, Voice, find_codec,
+    Batching, CodeGrid, Generated, GenerationDefaults, MusicRequest, Pipeline, Request,
+    RequestOptions, SpeechRequest, UniMoeError, VideoMusicRequest, Voice, find_codec,
 };
 use vision_encoder::{VideoOptions, read_video};
 
@@ -39,8 +39,8 @@ const MAX_SECONDS: f64 = 3600.0;
 /// How records become sounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GenerationPlan {
-    /// How each clip is generated; its seed is the plan's.
-    pub options: RequestOptions,
+    /// How a clip of each task is generated; its seed is the plan's.
+    pub options: GenerationDefaults,
     /// Whether a clip is made exactly as long as the real one, whatever the lengths in `options` say.
     pub real_length: bool,
     /// Seed of the first clip, the next ones count up from it.
@@ -116,10 +116,19 @@ impl ModelFingerprint {
 }
 
 impl GenerationPlan {
+    fn options_of(&self, task: Task) -> RequestOptions {
+        match task {
+            Task::Speech => self.options.speech,
+            Task::Music => self.options.music,
+            Task::VideoMusic => self.options.video_music,
+        }
+    }
+
     /// What a report tells of it.
-    pub fn facts(&self, model: ModelFingerprint) -> GenerationFacts {
-        let RequestOptions { sampling, .. } = self.options;
-        let seconds = [self.options.min_seconds, self.options.max_seconds];
+    pub fn facts(&self, model: ModelFingerprint, task: Task) -> GenerationFacts {
+        let options = self.options_of(task);
+        let sampling = options.sampling;
+        let seconds = [options.min_seconds, options.max_seconds];
         GenerationFacts {
             model: model.short(),
             seed: self.seed,
@@ -130,8 +139,8 @@ impl GenerationPlan {
             },
             top_k: sampling.top_k,
             top_p: sampling.top_p,
-            guidance: self.options.guidance_scale,
-            eos_factor: self.options.eos_factor,
+            guidance: options.guidance_scale,
+            eos_factor: options.eos_factor,
             seconds: (!self.real_length).then_some(seconds),
             batch: self.batch,
         }
@@ -192,7 +201,7 @@ impl GenerationPlan {
         batch: &[(Arc<Record>, f64)],
         first: usize,
     ) -> Result<ContentHash, MetricError> {
-        let settings = format!("{:?} {} {}", self.options, self.real_length, self.seed);
+        let settings = format!("{} {}", self.real_length, self.seed);
         let mut parts: Vec<Vec<u8>> = vec![
             METHOD.to_vec(),
             model.0.0.to_vec(),
@@ -201,6 +210,7 @@ impl GenerationPlan {
         ];
         for (record, seconds) in batch {
             parts.push(record.id.clone().into_bytes());
+            parts.push(format!("{:?}", self.options_of(record.task)).into_bytes());
             parts.push(record.text.clone().into_bytes());
             if self.real_length {
                 parts.push(seconds.to_le_bytes().to_vec());
@@ -237,7 +247,7 @@ impl GenerationPlan {
         for (row, (record, seconds)) in batch.iter().enumerate() {
             let mut options = RequestOptions {
                 seed: Some(self.seed.wrapping_add((first + row) as u64)),
-                ..self.options
+                ..self.options_of(record.task)
             };
             if self.real_length {
                 (options.min_seconds, options.max_seconds) = (*seconds, *seconds);

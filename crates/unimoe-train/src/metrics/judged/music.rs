@@ -74,8 +74,8 @@ pub struct MusicReport {
 /// The figures of all clips together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MusicFigures {
-    /// How the clips were generated.
-    pub generation: GenerationFacts,
+    /// How the clips of each task were generated.
+    pub generation: BTreeMap<String, GenerationFacts>,
     /// Clips that the classifiers were fitted on.
     pub fitted: usize,
     /// For each task, `music` and `video_music`.
@@ -180,7 +180,7 @@ impl MusicClassifiers {
     pub fn run(
         &self,
         clips: &[PlayedClip],
-        generation: GenerationFacts,
+        generation: BTreeMap<String, GenerationFacts>,
         stop: &AtomicBool,
     ) -> Result<MusicReport, MetricError> {
         if clips.is_empty() {
@@ -397,8 +397,8 @@ mod tests {
         clips
     }
 
-    fn facts() -> GenerationFacts {
-        GenerationFacts {
+    fn facts() -> BTreeMap<String, GenerationFacts> {
+        let facts = GenerationFacts {
             model: "0".into(),
             seed: 0,
             temperature: 1.0,
@@ -408,7 +408,8 @@ mod tests {
             eos_factor: 1.0,
             seconds: None,
             batch: 1,
-        }
+        };
+        [("music".to_owned(), facts)].into_iter().collect()
     }
 
     fn kept(clip: &AudioClip) -> KeptSound {

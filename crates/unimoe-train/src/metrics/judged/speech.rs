@@ -62,8 +62,8 @@ pub struct SpeechReport {
 /// The figures of all clips together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpeechFigures {
-    /// How the clips were generated.
-    pub generation: GenerationFacts,
+    /// How the clips were generated: of the task `speech`.
+    pub generation: BTreeMap<String, GenerationFacts>,
     /// How English was understood; `None` where there is none, or it was left out.
     pub recognition: Option<RecognitionFigures>,
     /// Voices, for each language.
@@ -169,7 +169,7 @@ impl SpeechEvaluation {
     pub fn run(
         &self,
         clips: &[SpokenClip],
-        generation: GenerationFacts,
+        generation: BTreeMap<String, GenerationFacts>,
         stop: &AtomicBool,
     ) -> Result<SpeechReport, MetricError> {
         if clips.is_empty() {
@@ -445,8 +445,8 @@ mod tests {
         clips
     }
 
-    fn facts() -> GenerationFacts {
-        GenerationFacts {
+    fn facts() -> BTreeMap<String, GenerationFacts> {
+        let facts = GenerationFacts {
             model: "0".into(),
             seed: 0,
             temperature: 1.0,
@@ -456,7 +456,8 @@ mod tests {
             eos_factor: 1.0,
             seconds: None,
             batch: 1,
-        }
+        };
+        [("speech".to_owned(), facts)].into_iter().collect()
     }
 
     #[test]
