@@ -1,6 +1,6 @@
 //! Rows of memory: written on all threads, with the widest vectors that the processor has.
 
-use pulp::{Arch, NullaryFnOnce};
+use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 /// Values that are worth a thread's attention; less than two such parts stay on the caller's thread.
@@ -8,7 +8,7 @@ pub const SPLIT: usize = 1 << 14;
 
 /// Runs a loop compiled for the widest vectors that the processor has.
 #[inline(always)]
-pub fn vectorised<F: NullaryFnOnce>(f: F) -> F::Output {
+pub fn vectorised<F: WithSimd>(f: F) -> F::Output {
     // Without its feature, pulp's own choice passes over AVX2.
     #[cfg(target_arch = "x86_64")]
     if matches!(Arch::new(), Arch::Scalar)

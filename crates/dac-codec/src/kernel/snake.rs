@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use fused_ops::{
     graph::{Fused, Operand, apply, own, values, zeros},
-    rows::{each_row, each_row_of_two},
+    rows::{each_row, each_row_of_two, vectorised},
 };
+use pulp::{Simd, WithSimd};
 
 use super::sine::{snake_gradient_row, snake_row};
 
@@ -34,7 +35,8 @@ impl Fused<2> for Snake {
         let length = operands[0].layout().shape()[2];
         let mut out = zeros(operands[0].layout().shape());
         each_row(out.storage_mut(), length, COST * length, |row, out| {
-            snake_row(&x[row * length..][..length], out, alpha[row % alpha.len()]);
+            let x = &x[row * length..][..length];
+            vectorised(Row(x, out, alpha[row % alpha.len()]));
         });
         (out, operands)
     }
@@ -47,7 +49,7 @@ impl Fused<2> for Snake {
         let outs = [for_x.storage_mut(), &mut sums];
         each_row_of_two(outs, [length, 1], COST * length, |row, gradient, sum| {
             let x = &x[row * length..][..length];
-            sum[0] = snake_gradient_row(x, gradient, alpha[row % alpha.len()]);
+            sum[0] = vectorised(GradientRow(x, gradient, alpha[row % alpha.len()]));
         });
         let mut for_alpha = zeros(saved[1].layout().shape());
         for (channel, total) in for_alpha.storage_mut::<f32>().iter_mut().enumerate() {
@@ -55,6 +57,30 @@ impl Fused<2> for Snake {
             *total = rows.map(|sum| f64::from(*sum)).sum::<f64>() as f32;
         }
         [for_x, for_alpha]
+    }
+}
+
+/// [`snake_row`]; unlike a closure sure to be compiled for the widest vectors.
+struct Row<'a>(&'a [f32], &'a mut [f32], f32);
+
+impl WithSimd for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        snake_row(self.0, self.1, self.2);
+    }
+}
+
+/// [`snake_gradient_row`].
+struct GradientRow<'a>(&'a [f32], &'a mut [f32], f32);
+
+impl WithSimd for GradientRow<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        snake_gradient_row(self.0, self.1, self.2)
     }
 }
 
