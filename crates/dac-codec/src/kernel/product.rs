@@ -138,8 +138,14 @@ impl Row<'_> {
                 }
             }
             let valid = width.min(self.count - start);
+            let whole = valid == width && self.place.first == 0 && self.place.stride == 1;
             for (out, done) in outs.iter_mut().zip(&done) {
-                self.place.store(out, start, &cast_slice(done)[..valid]);
+                let done: &[f32] = cast_slice(done);
+                // A copy of a size that is known here is a few vectors.
+                match out.get_mut(start..start + done.len()) {
+                    Some(out) if whole => out.copy_from_slice(done),
+                    _ => self.place.store(out, start, &done[..valid]),
+                }
             }
         }
     }
