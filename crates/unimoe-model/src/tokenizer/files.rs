@@ -370,7 +370,7 @@ mod tests {
     /// A complete folder, then the file `name` replaced.
     fn read_with(name: &str, text: &str) -> Result<Files, TokenizerError> {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        super::super::byte_level::write(dir.path(), 300).expect("a writable folder");
+        super::super::Tokenizer::write_byte_level(dir.path(), 300).expect("a writable folder");
         fs::write(dir.path().join(name), text).expect("a writable folder");
         Files::read(&dir.path().into())
     }
@@ -449,7 +449,7 @@ mod tests {
         }
         let mut merges = vocab_with(", \"ab\": 256");
         let dir = tempfile::tempdir().expect("a temporary folder");
-        super::super::byte_level::write(dir.path(), 300).expect("a writable folder");
+        super::super::Tokenizer::write_byte_level(dir.path(), 300).expect("a writable folder");
         fs::write(dir.path().join("vocab.json"), &merges).expect("a writable folder");
         merges = "a b\na b\n".to_string();
         fs::write(dir.path().join("merges.txt"), merges).expect("a writable folder");
