@@ -13,6 +13,8 @@ use crate::{
 
 /// Longest crop, in seconds.
 const MAX_SECONDS: f64 = 600.0;
+/// Largest spread of noise, relative to the latents'.
+const MAX_NOISE: f64 = 100.0;
 /// Most clips that codebooks are fitted to.
 const MAX_FIT_CLIPS: f64 = 4096.0;
 /// Largest weight of a term.
@@ -78,6 +80,9 @@ pub struct CodecObjective {
     /// Whether the decoder hears what the quantiser makes of a sound. Without it, encoder and decoder learn alone; that
     /// is a quick start, after which codebooks are fitted (`fit_clips`). Default: `true`
     pub quantized: bool,
+    /// Noise on the latents where nothing is quantised, its spread relative to theirs: the encoder then gives more spread
+    /// to what the decoder needs, and codebooks, which leave out what has little, keep it. Default: 0
+    pub latent_noise: f64,
     /// Weight of the distance of samples, `mean (x - y)^2 / mean x^2`: it listens to phase, which spectra don't, and
     /// brings pitch early. Default: 0, as in the paper
     pub waveform: f64,
@@ -174,6 +179,7 @@ impl Default for CodecObjective {
             mel: 15.0,
             stft: 1.0,
             quantized: true,
+            latent_noise: 0.0,
             waveform: 0.0,
             commitment: 0.25,
             codebook: 1.0,
@@ -252,6 +258,7 @@ impl CodecObjective {
         within("quantizer_dropout", self.quantizer_dropout, 0.0, 1.0)?;
         within("mel", self.mel, 0.0, MAX_WEIGHT)?;
         within("stft", self.stft, 0.0, MAX_WEIGHT)?;
+        within("latent_noise", self.latent_noise, 0.0, MAX_NOISE)?;
         within("waveform", self.waveform, 0.0, MAX_WEIGHT)?;
         within("commitment", self.commitment, 0.0, MAX_WEIGHT)?;
         within("codebook", self.codebook, 0.0, MAX_WEIGHT)

@@ -10,6 +10,8 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use dac_codec::DacCodec;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::{
     adversarial::{discriminator_loss, feature_matching_loss, generator_loss},
@@ -30,6 +32,8 @@ use crate::{
     },
 };
 
+/// Sets the noise apart from the other random numbers of a step.
+const NOISE: u64 = 0x6e6f_6973_6500;
 /// Least energy that the distance of waveforms is relative to.
 const ENERGY: f64 = 1e-8;
 /// Where the codec's state lies in a checkpoint.
@@ -161,7 +165,10 @@ impl CodecLearner {
                 weighted.push(("codebook", codebook, objective.codebook));
                 heard.audio
             }
-            false => codec.decode(codec.encoder.forward(audio.clone()))?,
+            false => {
+                let z = codec.encoder.forward(audio.clone());
+                codec.decode(noisy(z, objective.latent_noise, seed))?
+            }
         };
         let y = y.squeeze_dim::<2>(1);
         let [_, length] = y.dims();
@@ -366,6 +373,32 @@ impl Distances {
                 .init(device)?,
         })
     }
+}
+
+/// Adds normal noise, `share` of the spread of `z`, which counts as a constant.
+fn noisy(z: Tensor<3>, share: f64, seed: u64) -> Tensor<3> {
+    if share == 0.0 {
+        return z;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ NOISE);
+    let shape = z.dims();
+    let values = normal(&mut rng, shape.iter().product());
+    let noise = Tensor::<3>::from_data(TensorData::new(values, shape), &z.device());
+    let spread = z.clone().detach().square().mean().sqrt() * share;
+    z + noise * spread.reshape([1, 1, 1])
+}
+
+/// Normal numbers by Box and Muller's method.
+fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        // In (0, 1], so that the logarithm is finite.
+        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
+        let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
+        values.extend([radius * cos, radius * sin]);
+    }
+    values.truncate(count);
+    values
 }
 
 /// Means by domain.

@@ -7,7 +7,7 @@
 //! Axes: `B` crops, `T` frames of a crop, `D` latent width, `C` width of an entry.
 
 use burn::{
-    module::Param,
+    module::{Module, Param},
     nn::conv::Conv1d,
     tensor::{Device, Tensor, TensorData},
 };
@@ -34,11 +34,13 @@ pub(super) fn fit_codebooks(
     seed: u64,
 ) -> DacCodec {
     let device = codec.encoder.conv_in.weight.val().device();
+    // Nothing is learnt here: activations needn't be kept.
+    let encoder = codec.encoder.clone().no_grad();
     let latents = sounds.chunks(CROPS).zip(0..).map(|(sounds, index)| {
         let crops = Crops::draw(sounds, length, 1, 0.0, seed.wrapping_add(index));
         let shape = [sounds.len(), 1, length];
         let audio = Tensor::<3>::from_data(TensorData::new(crops.samples, shape), &device);
-        codec.encoder.forward(audio).detach()
+        encoder.forward(audio).detach()
     });
     let z = Tensor::cat(latents.collect(), 0);
     // Steps of the optimizer are as large for small values as for large ones: entries of a spread near 1 move slowly
