@@ -250,7 +250,7 @@ mod tests {
             (r#"{"video_music": {"max_seconds": -1}}"#, "video_music"),
             (r#"{"speech": {"guidance_scale": -1}}"#, "speech"),
             (r#"{"sentences": 1}"#, "generation.json"),
-            ("[]", "generation.json"),
+            ("3", "generation.json"),
             ("{", "generation.json"),
         ] {
             let error = read(text).expect_err(text).to_string();

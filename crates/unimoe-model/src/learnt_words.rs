@@ -166,7 +166,7 @@ mod tests {
         let read = LearntWords::find(folder.path()).expect("valid");
         assert_eq!(read, words);
         assert_eq!(read.music.words().collect::<Vec<_>>(), ["calm", "琴", "钢"]);
-        for text in ["{", "[]", r#"{"speach": []}"#, r#"{"speech": "a"}"#] {
+        for text in ["{", "3", r#"{"speach": []}"#, r#"{"speech": "a"}"#] {
             std::fs::write(&path, text).expect("a file");
             let error = LearntWords::find(folder.path())
                 .expect_err(text)
