@@ -262,7 +262,7 @@ impl Width {
         }
     }
 
-    fn from_f32(self, values: &[f32]) -> Vec<u8> {
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
         let values = values.iter().copied();
         match self {
             Self::F64 => values
@@ -303,7 +303,7 @@ pub(crate) fn write_safetensors(
     let tensors = tensors
         .into_iter()
         .map(|(name, shape, values)| {
-            let bytes = width.from_f32(&values);
+            let bytes = width.bytes(&values);
             // What is too large for the type has become infinite.
             let kept = width.to_f32(&bytes);
             match kept.iter().position(|value| !value.is_finite()) {

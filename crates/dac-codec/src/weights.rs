@@ -275,7 +275,9 @@ pub(crate) fn random(config: &DacConfig, seed: u64, device: &Device) -> Result<D
                 Kind::Alpha => vec![1.0; count],
                 Kind::Weight => {
                     let inputs = entry.shape[1..].iter().product();
-                    normal(&mut rng, count, random_std(inputs))
+                    // The loudest sounds stay out of the last tanh's bends.
+                    let share = if entry.path == LAST { 0.3 } else { 1.0 };
+                    normal(&mut rng, count, share * random_std(inputs))
                 }
                 Kind::UpWeight => {
                     // Its windows are two strides long: each sample is the sum of two positions.
@@ -289,6 +291,9 @@ pub(crate) fn random(config: &DacConfig, seed: u64, device: &Device) -> Result<D
         .collect();
     Ok(assign(config, values, device))
 }
+
+/// The last convolution's weight.
+const LAST: &str = "decoder.conv_out.weight";
 
 /// Spread of a random weight by the number of inputs that are summed up. A gain of 0.6 for each layer keeps sounds of all
 /// sizes of codecs small enough for Snake to be nearly linear and large enough to be learnt from: in trials with a narrow

@@ -80,7 +80,7 @@ impl Curriculum {
         }
         let domains = data.domains()?;
         // Integration is checked on the base model: all specialists have its structure.
-        let structure = unimoe_model::UniMoeConfig::load(&base.join("config.json"))
+        let structure = unimoe_model::UniMoeConfig::load(base.join("config.json"))
             .map_err(unimoe_model::UniMoeError::from)?;
         let names = vec![base.to_path_buf(); domains.len()];
         self.integration

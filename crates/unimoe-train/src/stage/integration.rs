@@ -171,7 +171,7 @@ impl Integration {
     ) -> Result<(), TrainError> {
         let configs = specialists
             .iter()
-            .map(|folder| UniMoeConfig::load(&folder.join("config.json")))
+            .map(|folder| UniMoeConfig::load(folder.join("config.json")))
             .collect::<Result<Vec<_>, _>>()
             .map_err(unimoe_model::UniMoeError::from)?;
         // What is wrong with the numbers shows before any weight is read.

@@ -45,7 +45,7 @@ pub(super) fn train(
     workplace: &mut Workplace<'_>,
 ) -> Result<RunEnd, TrainError> {
     config.validate()?;
-    let structure = UniMoeConfig::load(&model.join("config.json")).map_err(UniMoeError::from)?;
+    let structure = UniMoeConfig::load(model.join("config.json")).map_err(UniMoeError::from)?;
     check(what, &structure, model)?;
     let mut config = config.clone();
     if what == Trained::GatesAndShared {
