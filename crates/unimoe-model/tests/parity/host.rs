@@ -96,7 +96,7 @@ fn tokenizer_equals_the_published_one() {
     let path = group("tokenizer").join("tokenizer_cases.json");
     let text = fs::read_to_string(&path).expect("the cases");
     let golden: Value = serde_json::from_str(&text).expect("JSON");
-    let tokenizer = Tokenizer::from_dir(&group("tokenizer")).expect("a complete folder");
+    let tokenizer = Tokenizer::from_dir(group("tokenizer")).expect("a complete folder");
 
     let cases = golden["cases"].as_array().expect("cases");
     assert!(!cases.is_empty());
@@ -156,7 +156,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
 fn prompts_equal_the_published_ones() {
     let mut checked = 0;
     for case in cases(ROOT, "lm", "lm_generate_") {
-        let tokenizer = Tokenizer::from_dir(&checkpoint(&case)).expect("a folder");
+        let tokenizer = Tokenizer::from_dir(checkpoint(&case)).expect("a folder");
         let texts = strings(&case.config()["prompts"]);
         // Pictures and films are put into the text as tokens of their own; this crate has none yet.
         if texts.iter().any(|text| text.contains("<|vision_start|>")) {

@@ -149,8 +149,7 @@ impl StageData {
     ///
     /// A [`TrainError`] that names clips, or parts of the model folder, that can't be used.
     pub fn check(&self, model: &Path, workplace: &mut Workplace<'_>) -> Result<(), TrainError> {
-        let structure =
-            UniMoeConfig::load(model.join("config.json")).map_err(UniMoeError::from)?;
+        let structure = UniMoeConfig::load(model.join("config.json")).map_err(UniMoeError::from)?;
         let tokenizer = Tokenizer::from_dir(model).map_err(UniMoeError::from)?;
         let builder = ExampleBuilder::new(Arc::new(tokenizer), Arc::new(structure));
         let builder = builder.map_err(UniMoeError::from)?;

@@ -116,7 +116,7 @@ fn conclude(all: Defects, empty: Option<String>, on_defect: OnDefect) -> Result<
 fn limits(folder: &Path) -> Result<ModelLimits, CliError> {
     let unusable = || format!("the model {}", folder.display());
     let config =
-        UniMoeConfig::load(&folder.join("config.json")).map_err(CliError::input(unusable()))?;
+        UniMoeConfig::load(folder.join("config.json")).map_err(CliError::input(unusable()))?;
     let tokenizer = Tokenizer::from_dir(folder).map_err(CliError::input(unusable()))?;
     let weights = find_codec(folder).map_err(CliError::input(unusable()))?;
     let codec = DacCodec::load(weights, &DeviceChoice::Auto.resolve()?);

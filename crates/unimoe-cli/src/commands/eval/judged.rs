@@ -72,11 +72,7 @@ pub fn records<P: AsRef<Path>>(
             .iter()
             .filter(|record| record.domain == domain)
             .collect();
-        kept.extend(
-            spread(&own, limit as usize)
-                .into_iter()
-                .map(|record| Arc::clone(record)),
-        );
+        kept.extend(spread(&own, limit as usize).into_iter().map(Arc::clone));
     }
     Ok(kept)
 }
