@@ -25,6 +25,8 @@ const ABOVE: u32 = 16;
 const BELOW: u32 = 24;
 /// Room for the picture's title.
 const TITLE: u32 = 20;
+/// Most letters of a title that make a picture wider.
+const LONGEST_TITLE: usize = 80;
 /// Longest piece of a sound that is drawn.
 const MAX_SECONDS: f64 = 30.0;
 /// Levels below the loudest that are drawn, in dB.
@@ -123,7 +125,8 @@ impl Spectrogram {
             .unwrap_or(0);
         let plot = 2 * frames as u32;
         let each = ABOVE + HEIGHT + BELOW;
-        let width = (LEFT + plot + RIGHT).max(LEFT + 24 * LETTER);
+        let title = self.title.chars().count().min(LONGEST_TITLE) as u32;
+        let width = (LEFT + plot + RIGHT).max(8 + title.max(30) * LETTER);
         let mut image = RgbImage::from_pixel(width, TITLE + each * self.panels.len() as u32, PAPER);
         let room = ((width - 8) / LETTER) as usize;
         write(

@@ -196,7 +196,12 @@ pub fn pictures(args: &EvalModelArgs, judged: &Judged) -> Result<(), CliError> {
             continue;
         }
         drawn[place].1 += 1;
-        let mut picture = Spectrogram::new(&format!("{}  {}", record.id, record.text));
+        // Letters beyond ASCII can't be drawn.
+        let title = match record.text.is_ascii() {
+            true => format!("{}  {}", record.id, record.text),
+            false => record.id.clone(),
+        };
+        let mut picture = Spectrogram::new(&title);
         for (title, sound) in [
             ("real", &sounds.real),
             ("codec round trip", &sounds.round_trip),

@@ -417,7 +417,7 @@ mod tests {
             "The end.\n",
             "| all 3 sentences | 10.0 % | 20.0 % | 30.0 % | 10 |",
             "lie +10.0 points from",
-            "| en, pitch | 100.0 % | 87.5 %",
+            "| en, pitch | 100.0 % | 85.7 %",
             "| a | 2 | 2 |",
             "| tempo class | 100.0 % |",
             "Not measured: no clips of `video_music`.",
