@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The file, each task and each setting may be absent: the published value stands for it, and for music of a video that of
-//! music. `sentences` says that the model has seen whole sentences only, see [`GenerationDefaults::written`].
+//! music. `sentences` says that the model has seen whole sentences only, see [`GenerationDefaults::written`]; `"trained": false`
+//! that its weights are random.
 
 use std::borrow::Cow;
 
@@ -33,6 +34,8 @@ pub struct GenerationDefaults {
     pub video_music: RequestOptions,
     /// Whether the model learnt from whole sentences only. Default: false
     pub sentences: bool,
+    /// Whether the model learnt anything: one of random weights makes noise. Default: true
+    pub trained: bool,
 }
 
 /// The file's content.
@@ -40,6 +43,7 @@ pub struct GenerationDefaults {
 #[serde(deny_unknown_fields, default)]
 struct Stored {
     sentences: bool,
+    trained: Option<bool>,
     speech: Settings,
     music: Settings,
     video_music: Settings,
@@ -66,6 +70,7 @@ impl Default for GenerationDefaults {
             music: RequestOptions::music(),
             video_music: RequestOptions::music(),
             sentences: false,
+            trained: true,
         }
     }
 }
@@ -120,6 +125,7 @@ impl GenerationDefaults {
             music,
             video_music: stored.video_music.over(music),
             sentences: stored.sentences,
+            trained: stored.trained.unwrap_or(published.trained),
         };
         for (task, options) in [
             ("speech", defaults.speech),
@@ -183,6 +189,7 @@ impl GenerationDefaults {
         };
         serde_json::json!({
             "sentences": self.sentences,
+            "trained": self.trained,
             "speech": settings(self.speech),
             "music": settings(self.music),
             "video_music": settings(self.video_music),
@@ -231,6 +238,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut defaults = GenerationDefaults::default();
         defaults.speech.max_seconds = 5.5;
+        defaults.trained = false;
         defaults.video_music.eos_factor = 0.25;
         defaults.sentences = true;
         let again = read(&defaults.to_json().to_string()).expect("valid");

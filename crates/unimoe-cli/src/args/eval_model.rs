@@ -169,7 +169,7 @@ impl EvalModelArgs {
                 speech: self.options(defaults.speech)?,
                 music: self.options(defaults.music)?,
                 video_music: self.options(defaults.video_music)?,
-                sentences: defaults.sentences,
+                ..defaults
             },
             real_length: real_length && self.min_seconds.is_none() && self.max_seconds.is_none(),
             seed: self.seed,

@@ -45,7 +45,11 @@ pub struct Job<'a> {
 ///
 /// [`CliError::Input`] where there is no such model, or what lies beside it can't be used.
 pub fn companions(args: &GenerationArgs) -> Result<Companions, CliError> {
-    Chosen::new(args.model.as_deref()).companions()
+    let companions = Chosen::new(args.model.as_deref()).companions()?;
+    if !companions.defaults.trained && !args.json {
+        eprintln!("note: the model is not trained yet: what it makes is noise");
+    }
+    Ok(companions)
 }
 
 /// A job whose settings and places are checked.

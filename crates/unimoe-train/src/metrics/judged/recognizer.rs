@@ -461,10 +461,14 @@ mod tests {
             error.to_string().contains("failed: it says nothing"),
             "{error}"
         );
-        // `yes` writes its arguments until it is ended.
+        // Written by another process: a file that this one had open might not be run at once.
+        let script = folder.path().join("endless");
+        let write = "printf '#!/bin/sh\\nexec sleep 60\\n' > \"$0\" && chmod +x \"$0\"";
+        let written = Command::new("sh").args(["-c", write]).arg(&script).status();
+        assert!(written.expect("a shell").success());
         let endless = PocketSphinxOptions {
             limit: 1.0,
-            ..options(folder.path(), "yes")
+            ..options(folder.path(), &script.to_string_lossy())
         };
         let error = run(endless.clone(), false).expect_err("never ends");
         assert!(error.to_string().contains("within 1 s"), "{error}");
