@@ -95,7 +95,10 @@ fn a_tiny_model_speaks_and_is_judged_and_nothing_is_made_twice() {
     let pitch = &found["figures"]["voices"]["zh"]["pitch"];
     // Classes are sorted: high, low.
     assert_eq!(pitch["real"]["counts"], json!([[2, 0, 0], [0, 2, 0]]));
-    assert_eq!(found["figures"]["generation"]["speech"]["seconds"], json!([0.5, 0.6]));
+    assert_eq!(
+        found["figures"]["generation"]["speech"]["seconds"],
+        json!([0.5, 0.6])
+    );
     assert_eq!(
         place.listing("out"),
         ["generated", "pictures", "round-trips"]
