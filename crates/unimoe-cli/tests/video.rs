@@ -363,10 +363,10 @@ fn models_that_see_nothing() {
 }
 
 #[test]
-fn a_model_folder_equals_the_built_in_model_of_its_seed() {
+fn an_exported_folder_equals_the_built_in_model() {
     let place = Place::new();
     write_gif(&place.path("clip.gif"), &colours(2, 60, 64, 48));
-    place.works(&["init", "--seed", "0", "--out", "model"]);
+    place.works(&["export", "--output", "model"]);
     place.works(&line("clip.gif", &["--seed", "1", "-o", "a.wav"]));
     place.works(&line(
         "clip.gif",
