@@ -6,6 +6,7 @@ mod eval_model;
 mod export;
 mod report;
 mod reproduce;
+mod sampling;
 mod train;
 mod train_codec;
 mod video;
@@ -25,6 +26,7 @@ pub use eval_model::{EvalCardArgs, EvalCodecArgs, EvalModelArgs, EvalMusicArgs, 
 pub use export::{ExportArgs, StoredType, VoicesArgs};
 pub use report::ReportArgs;
 pub use reproduce::{ReproduceArgs, Scale};
+pub use sampling::SamplingArgs;
 pub use train::{
     CommonArgs, CurriculumArgs, IntegrateArgs, KnobArgs, SettingsOf, SpecialistArgs, StageArgs,
     TrainCommand,
@@ -157,25 +159,9 @@ pub struct GenerationArgs {
     /// Shortest result in seconds [default: the model's, else 2 for speech, 8 for music]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub min_seconds: Option<f64>,
-    /// Divides the logits; higher is more varied [default: the model's, else 1]
-    #[arg(long, value_name = "NUMBER", value_parser = positive)]
-    pub temperature: Option<f64>,
-    /// Draw from the likeliest codes that reach this probability together [default: the model's, else 1]
-    #[arg(long, value_name = "NUMBER", value_parser = probability)]
-    pub top_p: Option<f64>,
-    /// Draw from this many likeliest codes [default: the model's, else 45]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub top_k: Option<u32>,
-    /// Strength of guidance away from the unconditional result; 0 is off [default: the model's, else 1 for speech, 10
-    /// for music]
-    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
-    pub cfg_scale: Option<f64>,
-    /// Multiplies the end's logit on the first channel [default: the model's, else 1 for speech, 0.6 for music]
-    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
-    pub eos_factor: Option<f64>,
-    /// Take the likeliest code always; the seed plays no part
-    #[arg(long, conflicts_with_all = ["temperature", "top_p", "top_k"])]
-    pub greedy: bool,
+    /// How codes are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Seed of the first result, the next ones count up from it [default: drawn anew, and reported]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,

@@ -9,7 +9,7 @@ use vision_encoder::Preprocessor;
 
 use crate::{
     config::UniMoeConfig,
-    error::{TokenizerError, UniMoeError, WeightsError},
+    error::{UniMoeError, WeightsError},
     new_folder::write_new_folder,
     random::RandomWeights,
     tokenizer::{Tokenizer, Vocabulary},
@@ -147,33 +147,22 @@ impl NewFolder {
     ///
     /// As for [`init_folder`].
     pub fn write(&self, folder: &Path, device: &Device) -> Result<(), UniMoeError> {
-        let (config, codec, seed) = (&self.config, &self.codec, self.seed);
-        let tokenizer = |folder: &Path| match &self.vocabulary {
-            Some(vocabulary) => Tokenizer::write(folder, vocabulary),
-            None => Tokenizer::write_byte_level(folder, config.codec.placeholder),
-        };
-        write_folder(config, codec, tokenizer, seed, folder, device)
+        write_new_folder(folder, |unfinished| {
+            let codec = match &self.codec {
+                NewCodec::Random(sizes) => DacCodec::random(sizes, self.seed, device)?,
+                NewCodec::From(path) => DacCodec::load(path, device)?,
+            };
+            write_weights(&self.config, self.seed, unfinished, device)?;
+            match &self.vocabulary {
+                Some(vocabulary) => Tokenizer::write(unfinished, vocabulary)?,
+                None => {
+                    Tokenizer::write_byte_level(unfinished, self.config.codec.placeholder)?;
+                }
+            }
+            codec.save(unfinished.join("dac"))?;
+            Ok(())
+        })
     }
-}
-
-fn write_folder(
-    config: &UniMoeConfig,
-    codec: &NewCodec,
-    tokenizer: impl Fn(&Path) -> Result<(), TokenizerError>,
-    seed: u64,
-    folder: &Path,
-    device: &Device,
-) -> Result<(), UniMoeError> {
-    write_new_folder(folder, |unfinished| {
-        let codec = match codec {
-            NewCodec::Random(sizes) => DacCodec::random(sizes, seed, device)?,
-            NewCodec::From(path) => DacCodec::load(path, device)?,
-        };
-        write_weights(config, seed, unfinished, device)?;
-        tokenizer(unfinished)?;
-        codec.save(unfinished.join("dac"))?;
-        Ok(())
-    })
 }
 
 /// Writes `config.json`, the weights in shards and their index to `folder`, which must exist.

@@ -16,6 +16,7 @@ mod folder;
 mod learner;
 mod metrics;
 mod model_learner;
+mod normal;
 mod objective;
 mod optim;
 mod report;
@@ -51,12 +52,12 @@ pub use metrics::{
     Cepstra, CepstralAnalysis, Classifier, CodecEvaluation, CodecFigures, CodecGroup, CodecItem,
     CodecReport, Confusion, ContentFigures, CosineSimilarity, EditCounts, Embedder, EmbeddingItem,
     EmbeddingOptions, EmbeddingReport, ErrorRate, EvalClip, Features, Figures, GenerationFacts,
-    GenerationPlan, GenerationProgress, InceptionScore, KeptSound, KlDivergence, KlSummary,
-    LengthRule, LogitItem, LogitOptions, LogitReport, MetricError, ModelFailure, ModelFingerprint,
-    MusicClassifiers, MusicFigures, MusicItem, MusicReport, NamedFeatures, NearestCentroid,
-    OnsetStrength, Pairing, Pitch, PitchTracker, PlayedClip, PocketSphinx, PocketSphinxOptions,
-    PowerSpectrogram, RecognitionFigures, RoundTrips, Side, Skipped, SpectralDistance,
-    SpectralDistances, SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, SpokenClip,
+    GenerationPlan, GenerationProgress, InceptionScore, JudgedClip, KeptSound, KlDivergence,
+    KlSummary, LengthRule, LogitItem, LogitOptions, LogitReport, MetricError, ModelFailure,
+    ModelFingerprint, MusicClassifiers, MusicFigures, MusicItem, MusicReport, NamedFeatures,
+    NearestCentroid, OnsetStrength, Pairing, Pitch, PitchTracker, PocketSphinx,
+    PocketSphinxOptions, PowerSpectrogram, RecognitionFigures, RoundTrips, Side, Skipped,
+    SpectralDistance, SpectralDistances, SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport,
     StoredFeatures, StoredTexts, Summary, TaskFigures, TextItem, TextNormalization, TextPair,
     TextReport, Timbre, Transcriber, Versions, VoiceFigures, bass_chroma, character_error_rate,
     classify_clips, cosine_similarity, embed_clips, fill_card, frechet_distance, inception_score,

@@ -44,11 +44,11 @@ pub use frechet::frechet_distance;
 pub use inception::{InceptionScore, inception_score};
 pub use judged::{
     CardError, CodecEvaluation, CodecFigures, CodecGroup, CodecItem, CodecReport, Confusion,
-    ContentFigures, Figures, GenerationFacts, GenerationPlan, GenerationProgress, KeptSound,
-    ModelFingerprint, MusicClassifiers, MusicFigures, MusicItem, MusicReport, NearestCentroid,
-    PlayedClip, PocketSphinx, PocketSphinxOptions, RecognitionFigures, RoundTrips,
-    SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, SpokenClip, TaskFigures, Versions,
-    VoiceFigures, fill_card, spoken_words,
+    ContentFigures, Figures, GenerationFacts, GenerationPlan, GenerationProgress, JudgedClip,
+    KeptSound, ModelFingerprint, MusicClassifiers, MusicFigures, MusicItem, MusicReport,
+    NearestCentroid, PocketSphinx, PocketSphinxOptions, RecognitionFigures, RoundTrips,
+    SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, TaskFigures, Versions, VoiceFigures,
+    fill_card, spoken_words,
 };
 pub use kl::{KlDivergence, kl_divergence};
 pub use models::{

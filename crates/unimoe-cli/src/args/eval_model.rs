@@ -6,7 +6,7 @@ use clap::Args;
 use unimoe_model::{DeviceChoice, GenerationDefaults, RequestOptions};
 use unimoe_train::GenerationPlan;
 
-use super::{DeviceArgs, non_negative, positive, probability, seconds};
+use super::{DeviceArgs, SamplingArgs, seconds};
 use crate::error::CliError;
 
 /// What the evaluations of a model have in common.
@@ -42,24 +42,9 @@ pub struct EvalModelArgs {
     /// Shortest result in seconds [default: the model's, at most 0.5; for music the real clip's length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub min_seconds: Option<f64>,
-    /// Divides the logits; higher is more varied [default: the model's, else 1]
-    #[arg(long, value_name = "NUMBER", value_parser = positive)]
-    pub temperature: Option<f64>,
-    /// Draw from the likeliest codes that reach this probability together [default: the model's, else 1]
-    #[arg(long, value_name = "NUMBER", value_parser = probability)]
-    pub top_p: Option<f64>,
-    /// Draw from this many likeliest codes [default: the model's, else 45]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    pub top_k: Option<u32>,
-    /// Strength of guidance away from the unconditional result; 0 is off [default: the model's, else 1 for speech, 10 for music]
-    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
-    pub cfg_scale: Option<f64>,
-    /// Multiplies the end's logit on the first channel [default: the model's, else 1 for speech, 0.6 for music]
-    #[arg(long, value_name = "NUMBER", value_parser = non_negative)]
-    pub eos_factor: Option<f64>,
-    /// Take the likeliest code always; the seed plays no part
-    #[arg(long, conflicts_with_all = ["temperature", "top_p", "top_k"])]
-    pub greedy: bool,
+    /// How codes are drawn.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Draw spectrograms of the first clips of each domain, real, after the codec's round trip, and generated, as PNG
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub pictures: u32,
@@ -178,34 +163,8 @@ impl EvalModelArgs {
     }
 
     fn options(&self, defaults: RequestOptions) -> Result<RequestOptions, CliError> {
-        let max_seconds = self.max_seconds.unwrap_or(defaults.max_seconds);
-        let least = self
-            .min_seconds
-            .unwrap_or(defaults.min_seconds.min(max_seconds));
-        if max_seconds == 0.0 || least > max_seconds {
-            return Err(CliError::Argument {
-                what: "--max-seconds",
-                expected: format!("more than 0 and at least --min-seconds, {least}"),
-                found: max_seconds.to_string(),
-            });
-        }
-        let mut options = RequestOptions {
-            min_seconds: least,
-            max_seconds,
-            ..defaults
-        };
-        let sampling = &mut options.sampling;
-        sampling.temperature = self.temperature.unwrap_or(sampling.temperature);
-        sampling.top_p = self.top_p.unwrap_or(sampling.top_p);
-        sampling.top_k = self.top_k.map(|k| k as usize).or(sampling.top_k);
-        sampling.greedy = self.greedy;
-        if let Some(scale) = self.cfg_scale {
-            options.guidance_scale = scale as f32;
-        }
-        if let Some(factor) = self.eos_factor {
-            options.eos_factor = factor as f32;
-        }
-        Ok(options)
+        self.sampling
+            .over(defaults, self.min_seconds, self.max_seconds)
     }
 }
 

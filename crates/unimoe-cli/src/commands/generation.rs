@@ -202,34 +202,8 @@ fn options(
     defaults: RequestOptions,
     count: usize,
 ) -> Result<Vec<RequestOptions>, CliError> {
-    let max_seconds = args.max_seconds.unwrap_or(defaults.max_seconds);
-    // A largest length below the default least one says enough.
-    let min_seconds = args
-        .min_seconds
-        .unwrap_or(defaults.min_seconds.min(max_seconds));
-    if max_seconds == 0.0 || min_seconds > max_seconds {
-        return Err(CliError::Argument {
-            what: "--max-seconds",
-            expected: format!("more than 0 and at least --min-seconds, {min_seconds}"),
-            found: max_seconds.to_string(),
-        });
-    }
-    let mut options = RequestOptions {
-        min_seconds,
-        max_seconds,
-        ..defaults
-    };
-    let sampling = &mut options.sampling;
-    sampling.temperature = args.temperature.unwrap_or(sampling.temperature);
-    sampling.top_p = args.top_p.unwrap_or(sampling.top_p);
-    sampling.top_k = args.top_k.map(|k| k as usize).or(sampling.top_k);
-    sampling.greedy = args.greedy;
-    if let Some(scale) = args.cfg_scale {
-        options.guidance_scale = scale as f32;
-    }
-    if let Some(factor) = args.eos_factor {
-        options.eos_factor = factor as f32;
-    }
+    let sampling = &args.sampling;
+    let options = sampling.over(defaults, args.min_seconds, args.max_seconds)?;
     let seeded = |number| RequestOptions {
         seed: args.seed.map(|seed| seed.wrapping_add(number)),
         ..options

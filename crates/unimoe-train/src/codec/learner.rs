@@ -10,8 +10,6 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use dac_codec::DacCodec;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::{
     adversarial::{discriminator_loss, feature_matching_loss, generator_loss},
@@ -25,6 +23,7 @@ use crate::{
     checkpoint::{StateReader, StateWriter},
     error::TrainError,
     learner::{Learner, StepContext, StepOutcome, ValidationOutcome},
+    normal::Normal,
     optim::Optimized,
     spectral::{
         MultiScaleMelLoss, MultiScaleMelLossConfig, MultiScaleStftLoss, MultiScaleStftLossConfig,
@@ -380,25 +379,13 @@ fn noisy(z: Tensor<3>, share: f64, seed: u64) -> Tensor<3> {
     if share == 0.0 {
         return z;
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ NOISE);
-    let shape = z.dims();
-    let values = normal(&mut rng, shape.iter().product());
+    let mut normal = Normal::new(seed ^ NOISE);
+    let shape: [usize; 3] = z.dims();
+    let count = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|_| normal.next() as f32).collect();
     let noise = Tensor::<3>::from_data(TensorData::new(values, shape), &z.device());
     let spread = z.clone().detach().square().mean().sqrt() * share;
     z + noise * spread.reshape([1, 1, 1])
-}
-
-/// Normal numbers by Box and Muller's method.
-fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        // In (0, 1], so that the logarithm is finite.
-        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-        let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
-        values.extend([radius * cos, radius * sin]);
-    }
-    values.truncate(count);
-    values
 }
 
 /// Means by domain.

@@ -21,12 +21,10 @@ pub use confusion::Confusion;
 pub use content::ContentFigures;
 pub use generation::{GenerationFacts, GenerationPlan, GenerationProgress, ModelFingerprint};
 pub use language::spoken_words;
-pub use music::{MusicClassifiers, MusicFigures, MusicItem, MusicReport, PlayedClip, TaskFigures};
+pub use music::{MusicClassifiers, MusicFigures, MusicItem, MusicReport, TaskFigures};
 pub use recognizer::{PocketSphinx, PocketSphinxOptions};
-pub use sounds::{KeptSound, RoundTrips, Versions};
-pub use speech::{
-    RecognitionFigures, SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport, SpokenClip,
-};
+pub use sounds::{JudgedClip, KeptSound, RoundTrips, Versions};
+pub use speech::{RecognitionFigures, SpeechEvaluation, SpeechFigures, SpeechItem, SpeechReport};
 pub use voice::VoiceFigures;
 
 /// What is wrong with the settings of a spectrum, as a metric says it.
@@ -35,5 +33,20 @@ fn setting(error: crate::spectral::SpectralError) -> super::MetricError {
         name: error.field,
         expected: error.expected,
         found: error.found,
+    }
+}
+
+/// A record without a field that it is judged by.
+fn lacks(
+    record: &crate::data::Record,
+    field: &'static str,
+    expected: &'static str,
+) -> super::MetricError {
+    super::MetricError::Attribute {
+        manifest: record.origin.manifest.to_path_buf(),
+        line: record.origin.line,
+        id: record.id.clone(),
+        field,
+        expected,
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use burn::tensor::Device;
 use unimoe_model::{GenerationDefaults, Pipeline, PipelineOptions};
 use unimoe_train::{
-    Confusion, GenerationFacts, GenerationPlan, KeptSound, Manifest, MetricError, ModelFingerprint,
-    Policy, Record, RoundTrips, Versions,
+    Confusion, GenerationFacts, GenerationPlan, JudgedClip, KeptSound, Manifest, MetricError,
+    ModelFingerprint, Policy, Record, RoundTrips, Versions,
 };
 
 use super::{table::Table, unusable};
@@ -23,12 +23,10 @@ use crate::{
 /// Longest real clip in seconds.
 const MAX_SECONDS: f64 = 120.0;
 
-/// Records with their sounds, and how these were generated.
+/// Clips that are ready to be judged, and how they were generated.
 pub struct Judged {
-    /// The records.
-    pub records: Vec<Arc<Record>>,
-    /// The sounds of each.
-    pub sounds: Vec<Versions<KeptSound>>,
+    /// The records with their sounds.
+    pub clips: Vec<JudgedClip>,
     /// How they were generated, for each task.
     pub facts: BTreeMap<String, GenerationFacts>,
 }
@@ -85,12 +83,12 @@ pub fn spread<T: Clone>(items: &[T], limit: usize) -> Vec<T> {
         .collect()
 }
 
-/// Generates what is missing, and reads the three sounds of each record.
+/// Generates what is missing, reads the three sounds of each record, and draws those that pictures are wanted of.
 ///
 /// # Errors
 ///
 /// [`CliError`]; batches that were complete before it stay.
-pub fn sounds(
+pub fn clips(
     args: &EvalModelArgs,
     records: Vec<Arc<Record>>,
     plan: GenerationPlan,
@@ -137,18 +135,22 @@ pub fn sounds(
         .map_err(unusable("the model or its requests"))?;
     progress.finish();
     let sounds = real.into_iter().zip(round_trips).zip(made);
-    let sounds = sounds.map(|((real, round_trip), generated)| Versions {
-        real,
-        round_trip,
-        generated,
-    });
     let tasks = records.iter().map(|record| record.task);
     let facts = tasks.map(|task| (task.name().to_owned(), plan.facts(fingerprint, task)));
-    Ok(Judged {
-        sounds: sounds.collect(),
-        facts: facts.collect(),
-        records,
-    })
+    let facts = facts.collect();
+    let clips = records.into_iter().zip(sounds);
+    let clips = clips.map(|(record, ((real, round_trip), generated))| JudgedClip {
+        record,
+        sounds: Versions {
+            real,
+            round_trip,
+            generated,
+        },
+    });
+    let clips: Vec<JudgedClip> = clips.collect();
+    pictures(args, &clips)?;
+    progress.spin("listening");
+    Ok(Judged { clips, facts })
 }
 
 fn load(
@@ -176,14 +178,14 @@ fn load(
 /// # Errors
 ///
 /// [`CliError::Output`] where a picture can't be written.
-pub fn pictures(args: &EvalModelArgs, judged: &Judged) -> Result<(), CliError> {
+fn pictures(args: &EvalModelArgs, clips: &[JudgedClip]) -> Result<(), CliError> {
     if args.pictures == 0 {
         return Ok(());
     }
     let folder = args.output.join("pictures");
     std::fs::create_dir_all(&folder).map_err(CliError::output(&folder))?;
     let mut drawn: Vec<(&str, u32)> = Vec::new();
-    for (record, sounds) in judged.records.iter().zip(&judged.sounds) {
+    for JudgedClip { record, sounds } in clips {
         let domain = record.domain.as_str();
         let place = match drawn.iter().position(|(name, _)| *name == domain) {
             Some(place) => place,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use unimoe_train::{KeptSound, MetricError, MusicClassifiers, MusicReport, PlayedClip, Task};
+use unimoe_train::{KeptSound, MetricError, MusicClassifiers, MusicReport, Task};
 
 use super::{
     judged::{self, Judged, SHARES},
@@ -29,17 +29,8 @@ pub fn run(args: &EvalMusicArgs, interrupt: &Interrupt) -> Result<(), CliError> 
     let mut progress = Progress::new(common.json);
     let classifiers = fit(args, interrupt, &mut progress)?;
     classifiers.check(&records).map_err(unusable("the clips"))?;
-    let judged = judged::sounds(common, records, plan, vision, interrupt, &mut progress)?;
-    judged::pictures(common, &judged)?;
-    progress.spin("listening");
-    let Judged {
-        records,
-        sounds,
-        facts,
-    } = judged;
-    let clips: Vec<PlayedClip> = (records.into_iter().zip(sounds))
-        .map(|(record, sounds)| PlayedClip { record, sounds })
-        .collect();
+    let judged = judged::clips(common, records, plan, vision, interrupt, &mut progress)?;
+    let Judged { clips, facts } = judged;
     let found = classifiers
         .run(&clips, facts, interrupt.flag())
         .map_err(unusable("the clips"))?;

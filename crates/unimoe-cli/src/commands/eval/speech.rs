@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use unimoe_train::{PocketSphinxOptions, Record, SpeechEvaluation, SpeechReport, SpokenClip, Task};
+use unimoe_train::{PocketSphinxOptions, Record, SpeechEvaluation, SpeechReport, Task};
 
 use super::{
     judged::{self, Judged, SHARES, percent},
@@ -44,17 +44,8 @@ pub fn run(args: &EvalSpeechArgs, interrupt: &Interrupt) -> Result<(), CliError>
     *least = least.min(LEAST_SECONDS);
     let plan = common.plan(defaults, false)?;
     let mut progress = Progress::new(common.json);
-    let judged = judged::sounds(common, records, plan, false, interrupt, &mut progress)?;
-    judged::pictures(common, &judged)?;
-    progress.spin("listening");
-    let Judged {
-        records,
-        sounds,
-        facts,
-    } = judged;
-    let clips: Vec<SpokenClip> = (records.into_iter().zip(sounds))
-        .map(|(record, sounds)| SpokenClip { record, sounds })
-        .collect();
+    let judged = judged::clips(common, records, plan, false, interrupt, &mut progress)?;
+    let Judged { clips, facts } = judged;
     let found = evaluation
         .run(&clips, facts, interrupt.flag())
         .map_err(unusable("the clips"))?;

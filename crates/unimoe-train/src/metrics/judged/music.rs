@@ -19,7 +19,8 @@ use super::{
     classifier::NearestCentroid,
     confusion::Confusion,
     generation::GenerationFacts,
-    sounds::{KeptSound, Versions},
+    lacks,
+    sounds::{JudgedClip, Versions},
 };
 use crate::{
     data::{Record, Task},
@@ -51,15 +52,6 @@ pub struct MusicClassifiers {
 struct Attribute {
     classes: Vec<String>,
     classifier: NearestCentroid,
-}
-
-/// A record with its three sounds.
-#[derive(Debug, Clone)]
-pub struct PlayedClip {
-    /// The record, with `instrument`, `tempo_class` and `mode`.
-    pub record: Arc<Record>,
-    /// Its sounds.
-    pub sounds: Versions<KeptSound>,
 }
 
 /// What came of it.
@@ -179,7 +171,7 @@ impl MusicClassifiers {
     /// a class that no clip had that the classifiers were fitted on.
     pub fn run(
         &self,
-        clips: &[PlayedClip],
+        clips: &[JudgedClip],
         generation: BTreeMap<String, GenerationFacts>,
         stop: &AtomicBool,
     ) -> Result<MusicReport, MetricError> {
@@ -188,7 +180,7 @@ impl MusicClassifiers {
         }
         let mut tasks: BTreeMap<String, TaskFigures> = BTreeMap::new();
         let mut items = Vec::new();
-        for PlayedClip { record, sounds } in clips {
+        for JudgedClip { record, sounds } in clips {
             if stop.load(Ordering::Relaxed) {
                 return Err(MetricError::Stopped);
             }
@@ -307,16 +299,6 @@ fn named(error: MetricError, classes: &[String]) -> MetricError {
     }
 }
 
-fn lacks(record: &Record, field: &'static str, expected: &'static str) -> MetricError {
-    MetricError::Attribute {
-        manifest: record.origin.manifest.to_path_buf(),
-        line: record.origin.line,
-        id: record.id.clone(),
-        field,
-        expected,
-    }
-}
-
 fn attribute<'a>(record: &'a Record, field: &'static str) -> Result<&'a str, MetricError> {
     let name = record.extra.get(field).and_then(|name| name.as_str());
     name.ok_or_else(|| lacks(record, field, "a class as text"))
@@ -328,7 +310,7 @@ mod tests {
 
     use serde_json::{Map, json};
 
-    use super::*;
+    use super::{super::sounds::KeptSound, *};
     use crate::data::Origin;
 
     fn record(id: &str, attributes: &[(&str, &str)]) -> Record {
@@ -431,9 +413,9 @@ mod tests {
             samples: vec![0.0; 16_000],
             sample_rate: 16_000,
         };
-        let played: Vec<PlayedClip> = held
+        let played: Vec<JudgedClip> = held
             .iter()
-            .map(|(record, clip)| PlayedClip {
+            .map(|(record, clip)| JudgedClip {
                 record: Arc::new(record.clone()),
                 sounds: Versions {
                     real: kept(clip),
@@ -498,7 +480,7 @@ mod tests {
             round_trip: kept(&all[0].1),
             generated: kept(&all[0].1),
         };
-        let played = PlayedClip {
+        let played = JudgedClip {
             record: Arc::new(other),
             sounds,
         };

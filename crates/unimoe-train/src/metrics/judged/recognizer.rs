@@ -16,12 +16,13 @@ use std::{
 };
 
 use dac_codec::AudioClip;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::language::Bigrams;
-use crate::metrics::{EvalClip, MetricError, ModelFailure, Transcriber, analysis::ANALYSIS_RATE};
+use crate::{
+    metrics::{EvalClip, MetricError, ModelFailure, Transcriber, analysis::ANALYSIS_RATE},
+    normal::Normal,
+};
 
 /// How often a running child is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -249,7 +250,7 @@ impl PocketSphinx {
         let rms = (squares / samples.len().max(1) as f64).sqrt();
         let level = rms * 10f64.powf(-self.options.noise_db / 20.0);
         let margin = (self.options.margin * f64::from(ANALYSIS_RATE)) as usize;
-        let mut noise = Noise(ChaCha8Rng::seed_from_u64(number));
+        let mut noise = Normal::new(number);
         let silence = std::iter::repeat_n(&0f32, margin);
         silence
             .clone()
@@ -268,18 +269,6 @@ impl Transcriber for PocketSphinx {
         let sound = AudioClip::read(&clip.path, MAX_SECONDS)?;
         let heard = PocketSphinx::transcribe(self, &[sound], &AtomicBool::new(false))?;
         Ok(heard.into_iter().next().unwrap_or_default())
-    }
-}
-
-/// Normal numbers by Box and Muller's method.
-struct Noise(ChaCha8Rng);
-
-impl Noise {
-    fn next(&mut self) -> f64 {
-        let mut even = || (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        // Never the logarithm of 0.
-        let (radius, angle) = (1.0 - even(), even());
-        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
 }
 

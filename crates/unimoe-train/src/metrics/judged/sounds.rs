@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use burn::tensor::Device;
@@ -10,7 +11,7 @@ use dac_codec::{AudioClip, DacCodec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{CodecEncoder, ContentHash},
+    data::{CodecEncoder, ContentHash, Record},
     metrics::MetricError,
 };
 
@@ -30,6 +31,15 @@ pub struct Versions<T> {
     pub round_trip: T,
     /// Of the generated one.
     pub generated: T,
+}
+
+/// A record with its three sounds. What the record must tell beside, each evaluation says.
+#[derive(Debug, Clone)]
+pub struct JudgedClip {
+    /// The record.
+    pub record: Arc<Record>,
+    /// Its sounds.
+    pub sounds: Versions<KeptSound>,
 }
 
 impl<T> Versions<T> {

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     content::{ContentAnalysis, ContentFigures, ContentRanks},
     generation::GenerationFacts,
+    lacks,
     language::spoken_words,
     recognizer::{PocketSphinx, PocketSphinxOptions},
-    sounds::{KeptSound, Versions},
+    sounds::{JudgedClip, KeptSound, Versions},
     voice::{VoiceAnalysis, VoiceBook, VoiceFigures, VoiceTraits},
 };
 use crate::{
@@ -39,15 +40,6 @@ pub struct SpeechEvaluation {
     /// English texts that tell the recogniser how words follow each other, and that its vocabulary is taken from together
     /// with the clips' own texts. None of them should be a text of the clips.
     pub texts: Vec<String>,
-}
-
-/// A record with its three sounds.
-#[derive(Debug, Clone)]
-pub struct SpokenClip {
-    /// The record, with a `speaker` and a `language`.
-    pub record: Arc<Record>,
-    /// Its sounds.
-    pub sounds: Versions<KeptSound>,
 }
 
 /// What came of it.
@@ -168,7 +160,7 @@ impl SpeechEvaluation {
     /// [`PocketSphinx`] says.
     pub fn run(
         &self,
-        clips: &[SpokenClip],
+        clips: &[JudgedClip],
         generation: BTreeMap<String, GenerationFacts>,
         stop: &AtomicBool,
     ) -> Result<SpeechReport, MetricError> {
@@ -219,7 +211,7 @@ impl SpeechEvaluation {
     fn understand(
         &self,
         options: &PocketSphinxOptions,
-        clips: &[SpokenClip],
+        clips: &[JudgedClip],
         items: &mut [SpeechItem],
         stop: &AtomicBool,
     ) -> Result<Option<RecognitionFigures>, MetricError> {
@@ -232,7 +224,7 @@ impl SpeechEvaluation {
         }
         let own = places.iter().map(|&place| items[place].text.as_str());
         let recognizer = self.recognizer_of(options, own)?;
-        let all = |of: fn(&SpokenClip) -> &KeptSound| -> Vec<AudioClip> {
+        let all = |of: fn(&JudgedClip) -> &KeptSound| -> Vec<AudioClip> {
             places
                 .iter()
                 .map(|&place| of(&clips[place]).clip.clone())
@@ -284,7 +276,7 @@ impl SpeechEvaluation {
 
 /// Voices and sentences of the clips at `places`, which have one language.
 fn listen(
-    clips: &[SpokenClip],
+    clips: &[JudgedClip],
     items: &mut [SpeechItem],
     places: &[usize],
     stop: &AtomicBool,
@@ -351,16 +343,6 @@ fn is_english(language: &str) -> bool {
     language.split('-').next() == Some(ENGLISH)
 }
 
-fn lacks(record: &Record, field: &'static str, expected: &'static str) -> MetricError {
-    MetricError::Attribute {
-        manifest: record.origin.manifest.to_path_buf(),
-        line: record.origin.line,
-        id: record.id.clone(),
-        field,
-        expected,
-    }
-}
-
 fn speaker(record: &Record) -> Result<&str, MetricError> {
     let speaker = record.extra.get("speaker").and_then(|name| name.as_str());
     speaker.ok_or_else(|| lacks(record, "speaker", "the name of who speaks, as text"))
@@ -397,7 +379,7 @@ mod tests {
 
     const SENTENCES: [[f64; 3]; 2] = [[500.0, 1500.0, 2500.0], [2500.0, 800.0, 1200.0]];
 
-    fn clips(folder: &Path) -> Vec<SpokenClip> {
+    fn clips(folder: &Path) -> Vec<JudgedClip> {
         let mut clips = Vec::new();
         for (speaker, hz) in [("low", 95.0), ("high", 230.0)] {
             let path = folder.join(format!("{speaker}.wav"));
@@ -431,7 +413,7 @@ mod tests {
                         line: 9,
                     },
                 };
-                clips.push(SpokenClip {
+                clips.push(JudgedClip {
                     record: Arc::new(record),
                     sounds: Versions {
                         real: sound(hz),
@@ -496,7 +478,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let clips = clips(folder.path());
         let stop = AtomicBool::new(false);
-        let run = |clips: &[SpokenClip]| {
+        let run = |clips: &[JudgedClip]| {
             let evaluation = SpeechEvaluation::default();
             evaluation
                 .run(clips, facts(), &stop)
