@@ -15,7 +15,9 @@ mod start;
 mod training;
 
 pub use adversarial::{discriminator_loss, feature_matching_loss, generator_loss};
-pub use config::{AdversarialConfig, CodecObjective, CodecPreset, CodecTrainingConfig};
+pub use config::{
+    AdversarialConfig, CodecObjective, CodecPreset, CodecTrainingConfig, EnvelopeObjective,
+};
 pub use discriminator::{
     BandDiscriminator, DiscriminatorConfig, Discriminators, Judgement, PeriodDiscriminator,
     ResolutionDiscriminator,

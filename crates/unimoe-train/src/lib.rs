@@ -30,8 +30,8 @@ pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader
 pub use codec::{
     AdversarialConfig, BandDiscriminator, CODEC_FOLDER, CodecLearner, CodecObjective, CodecPreset,
     CodecStart, CodecTraining, CodecTrainingConfig, CodecTrainingError, DiscriminatorConfig,
-    Discriminators, Judgement, PeriodDiscriminator, ResolutionDiscriminator, Sound, SoundSet,
-    SoundSetOptions, discriminator_loss, feature_matching_loss, generator_loss,
+    Discriminators, EnvelopeObjective, Judgement, PeriodDiscriminator, ResolutionDiscriminator,
+    Sound, SoundSet, SoundSetOptions, discriminator_loss, feature_matching_loss, generator_loss,
 };
 pub use curriculum::Curriculum;
 pub use data::{

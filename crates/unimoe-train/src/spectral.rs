@@ -2,11 +2,13 @@
 //!
 //! Axes: `B` batch, `L` samples, `N` frames, `F` frequency bins, `M` mel bands.
 
+mod cepstrum;
 mod error;
 mod loss;
 mod mel;
 mod stft;
 
+pub(crate) use cepstrum::{MelCepstrum, dct_rows};
 pub use error::SpectralError;
 pub use loss::{
     MultiScaleMelLoss, MultiScaleMelLossConfig, MultiScaleStftLoss, MultiScaleStftLossConfig,

@@ -17,6 +17,8 @@ const MAX_SECONDS: f64 = 600.0;
 const MAX_NOISE: f64 = 100.0;
 /// Most clips that codebooks are fitted to.
 const MAX_FIT_CLIPS: f64 = 4096.0;
+/// Smallest factor of cepstra.
+const MIN_SCALE: f64 = 1e-6;
 /// Largest weight of a term.
 const MAX_WEIGHT: f64 = 1e6;
 
@@ -52,7 +54,7 @@ pub struct CodecTrainingConfig {
 }
 
 /// What a codec minimises by itself:
-/// `mel * d_mel + stft * d_stft + waveform * d_waveform + commitment * l_commitment + codebook * l_codebook`.
+/// `mel * d_mel + stft * d_stft + waveform * d_waveform + commitment * l_commitment + codebook * l_codebook`, and `envelope`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodecObjective {
@@ -83,6 +85,9 @@ pub struct CodecObjective {
     /// Noise on the latents where nothing is quantised, its spread relative to theirs: the encoder then gives more spread
     /// to what the decoder needs, and codebooks, which leave out what has little, keep it. Default: 0
     pub latent_noise: f64,
+    /// What the first latent channels are told to hold where nothing is quantised; `None` leaves all channels to what they
+    /// learn. Default: `None`
+    pub envelope: Option<EnvelopeObjective>,
     /// Weight of the distance of samples, `mean (x - y)^2 / mean x^2`: it listens to phase, which spectra don't, and
     /// brings pitch early. Default: 0, as in the paper
     pub waveform: f64,
@@ -90,6 +95,23 @@ pub struct CodecObjective {
     pub commitment: f64,
     /// Weight of the codebook loss. Default: 1
     pub codebook: f64,
+}
+
+/// The first latent channels as the mel cepstrum of their frame.
+///
+/// A narrow codec gives its latents to phase, so that its codes tell little of what is said by themselves, and a model
+/// has much to learn before it hears a text in them. With this term the first channels are the shape of the spectrum: they
+/// have the largest spread, so the first codebooks are fitted to them (`fit_clips`), and what follows from a text comes
+/// first. The term is the mean squared difference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnvelopeObjective {
+    /// Weight of the term. Default: 5
+    pub weight: f64,
+    /// Channels: as many coefficients of the cepstrum of 40 log10 mel bands, from the loudness on. Default: 16
+    pub channels: usize,
+    /// What the coefficients are multiplied by. Default: 2
+    pub scale: f64,
 }
 
 /// How a codec plays against discriminators.
@@ -180,9 +202,20 @@ impl Default for CodecObjective {
             stft: 1.0,
             quantized: true,
             latent_noise: 0.0,
+            envelope: None,
             waveform: 0.0,
             commitment: 0.25,
             codebook: 1.0,
+        }
+    }
+}
+
+impl Default for EnvelopeObjective {
+    fn default() -> Self {
+        Self {
+            weight: 5.0,
+            channels: 16,
+            scale: 2.0,
         }
     }
 }
@@ -259,6 +292,10 @@ impl CodecObjective {
         within("mel", self.mel, 0.0, MAX_WEIGHT)?;
         within("stft", self.stft, 0.0, MAX_WEIGHT)?;
         within("latent_noise", self.latent_noise, 0.0, MAX_NOISE)?;
+        if let Some(envelope) = &self.envelope {
+            within("envelope.weight", envelope.weight, 0.0, MAX_WEIGHT)?;
+            within("envelope.scale", envelope.scale, MIN_SCALE, MAX_WEIGHT)?;
+        }
         within("waveform", self.waveform, 0.0, MAX_WEIGHT)?;
         within("commitment", self.commitment, 0.0, MAX_WEIGHT)?;
         within("codebook", self.codebook, 0.0, MAX_WEIGHT)
@@ -315,12 +352,18 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_named() {
         type Change = fn(&mut CodecObjective);
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
             ("crop_seconds", |o| o.crop_seconds = f64::NAN),
             ("crop_seconds", |o| o.crop_seconds = 1e18),
             ("validation_seconds", |o| o.validation_seconds = 0.0),
             ("quantizer_dropout", |o| o.quantizer_dropout = -0.1),
             ("mel", |o| o.mel = f64::INFINITY),
+            ("envelope.scale", |o| {
+                o.envelope = Some(EnvelopeObjective {
+                    scale: 0.0,
+                    ..EnvelopeObjective::default()
+                });
+            }),
         ];
         for (name, change) in changes {
             let mut objective = CodecObjective::default();

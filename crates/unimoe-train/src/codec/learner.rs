@@ -9,11 +9,11 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
-use dac_codec::DacCodec;
+use dac_codec::{DacCodec, DacConfig};
 
 use super::{
     adversarial::{discriminator_loss, feature_matching_loss, generator_loss},
-    config::{AdversarialConfig, CodecObjective, CodecTrainingConfig},
+    config::{AdversarialConfig, CodecObjective, CodecTrainingConfig, EnvelopeObjective},
     crop::Crops,
     discriminator::Discriminators,
     error::CodecTrainingError,
@@ -26,8 +26,8 @@ use crate::{
     normal::Normal,
     optim::Optimized,
     spectral::{
-        MultiScaleMelLoss, MultiScaleMelLossConfig, MultiScaleStftLoss, MultiScaleStftLossConfig,
-        SpectralError,
+        MelCepstrum, MultiScaleMelLoss, MultiScaleMelLossConfig, MultiScaleStftLoss,
+        MultiScaleStftLossConfig, SpectralError,
     },
 };
 
@@ -52,6 +52,7 @@ pub struct CodecLearner {
     adversary: Option<Adversary>,
     objective: CodecObjective,
     distances: Distances,
+    envelope: Option<Envelope>,
     /// Where losses are computed, with gradients.
     device: Device,
     crop: usize,
@@ -68,6 +69,13 @@ struct Adversary {
 struct Distances {
     mel: MultiScaleMelLoss,
     stft: MultiScaleStftLoss,
+}
+
+/// What the first latent channels are to be.
+#[derive(Debug)]
+struct Envelope {
+    cepstrum: MelCepstrum,
+    objective: EnvelopeObjective,
 }
 
 /// The losses of a batch.
@@ -120,8 +128,12 @@ impl CodecLearner {
             }
             _ => None,
         };
+        let envelope = (objective.envelope)
+            .map(|envelope| Envelope::new(envelope, codec.config(), objective.mel_floor, &device))
+            .transpose()?;
         Ok(Self {
             distances: Distances::new(&objective, sample_rate, &device)?,
+            envelope,
             codec: Optimized::new(codec, &config.optimizer, steps)?,
             adversary,
             objective,
@@ -166,6 +178,11 @@ impl CodecLearner {
             }
             false => {
                 let z = codec.encoder.forward(audio.clone());
+                if let Some(envelope) = &self.envelope {
+                    let sound = audio.clone().squeeze_dim::<2>(1);
+                    let distance = envelope.distance(z.clone(), sound);
+                    weighted.push(("envelope", distance, envelope.objective.weight));
+                }
                 codec.decode(noisy(z, objective.latent_noise, seed))?
             }
         };
@@ -371,6 +388,39 @@ impl Distances {
                 .with_floor(objective.stft_floor)
                 .init(device)?,
         })
+    }
+}
+
+impl Envelope {
+    fn new(
+        objective: EnvelopeObjective,
+        codec: &DacConfig,
+        floor: f64,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let (channels, most) = (objective.channels, codec.latent_dim);
+        if channels > most {
+            return Err(CodecTrainingError::Setting {
+                setting: "envelope.channels",
+                expected: format!("at most the codec's {most} latent channels"),
+                found: channels.to_string(),
+            }
+            .into());
+        }
+        let (rate, hop) = (codec.sample_rate, codec.hop_length());
+        Ok(Self {
+            cepstrum: MelCepstrum::new(rate, hop, channels, floor, device)?,
+            objective,
+        })
+    }
+
+    /// Mean squared difference of the first channels of `z`, `[B, D, T]`, from the cepstra of `audio`, `[B, L]`.
+    fn distance(&self, z: Tensor<3>, audio: Tensor<2>) -> Tensor<1> {
+        let wanted = self.cepstrum.forward(audio).detach() * self.objective.scale;
+        let [_, channels, frames] = wanted.dims();
+        (z.narrow(1, 0, channels).narrow(2, 0, frames) - wanted)
+            .square()
+            .mean()
     }
 }
 

@@ -4,7 +4,7 @@
 //! 1980), with Slaney's mel bands. `N` frames, `C` coefficients.
 
 use super::{ANALYSIS_RATE, power::PowerSpectrogram};
-use crate::spectral::{MelSpectrogramConfig, SpectralError, mel_filterbank};
+use crate::spectral::{MelSpectrogramConfig, SpectralError, dct_rows, mel_filterbank};
 
 /// Window and step of a frame in samples: 32 ms and 10 ms.
 const WINDOW: usize = 512;
@@ -48,16 +48,9 @@ impl CepstralAnalysis {
         config.f_max = Some(HIGHEST);
         let bands = mel_filterbank(&config)?;
         let count = count.min(BANDS);
-        let cosine = |c: usize, band: usize| {
-            let scale = if c == 0 { 1.0 } else { 2.0 } / BANDS as f64;
-            let angle = std::f64::consts::PI * c as f64 * (band as f64 + 0.5) / BANDS as f64;
-            scale.sqrt() * angle.cos()
-        };
         Ok(Self {
             bands: bands.into_iter().map(f64::from).collect(),
-            cosines: (0..count)
-                .flat_map(|c| (0..BANDS).map(move |band| cosine(c, band)))
-                .collect(),
+            cosines: dct_rows(count, BANDS),
             count,
         })
     }
