@@ -10,8 +10,8 @@ use burn::{
 use dac_codec::{AudioClip, DacCodec, DacConfig};
 use unimoe_train::{
     AdversarialConfig, CodecLearner, CodecTrainingConfig, DataError, Dataset, DiscriminatorConfig,
-    Learner, Manifest, Policy, Sound, SoundSet, SoundSetOptions, StepContext, StepOutcome,
-    TrainError, discriminator_loss,
+    EnvelopeObjective, Learner, Manifest, Policy, Sound, SoundSet, SoundSetOptions, StepContext,
+    StepOutcome, TrainError, discriminator_loss,
 };
 
 const SAMPLE_RATE: usize = 8000;
@@ -230,6 +230,33 @@ fn a_second_of_sound_is_learnt_and_every_prefix_of_the_codebooks_is_usable() {
 }
 
 #[test]
+fn the_first_channels_become_the_envelope_where_they_are_told_to() {
+    let mut config = config();
+    config.objective.quantized = false;
+    config.objective.latent_noise = 0.1;
+    config.objective.envelope = Some(EnvelopeObjective {
+        channels: 6,
+        ..EnvelopeObjective::default()
+    });
+    let sound = voice("a", 150.0);
+    let mut learner = learner(&config, 1);
+    let mut term = |number| step(&mut learner, &sound, number).unwrap().terms["envelope"];
+    let before = term(0);
+    let after = (1..60).map(&mut term).last().unwrap();
+    assert!(after < 0.1 * before, "{before} {after}");
+    // The first one is the loudness: half the sound is less of it, in every frame.
+    let codec = learner.trained();
+    let latents = |gain: f32| {
+        let samples: Vec<f32> = sound.samples.iter().map(|x| x * gain).collect();
+        let shape = [1, 1, samples.len()];
+        let audio = Tensor::<3>::from_data(TensorData::new(samples, shape), &Device::flex());
+        codec.encoder.forward(audio).narrow(1, 0, 1)
+    };
+    let quieter = latents(1.0) - latents(0.5);
+    assert!(quieter.min().into_scalar::<f32>() > 0.0);
+}
+
+#[test]
 fn a_run_repeats_and_goes_on_from_what_was_saved() {
     let config = CodecTrainingConfig {
         adversarial: Some(adversarial(2)),
@@ -361,6 +388,21 @@ fn a_crop_too_short_for_the_windows_is_refused() {
     assert_eq!(
         error,
         "codec training: crop_seconds is 80 samples, expected more than half of the longest window, 256 samples"
+    );
+}
+
+#[test]
+fn an_envelope_of_more_channels_than_latents_is_refused() {
+    let mut config = config();
+    config.objective.envelope = Some(EnvelopeObjective {
+        channels: 33,
+        ..EnvelopeObjective::default()
+    });
+    let codec = DacCodec::random(&sizes(1), 0, &Device::flex().autodiff()).unwrap();
+    let error = CodecLearner::new(codec, &config).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "codec training: envelope.channels is 33, expected at most the codec's 32 latent channels"
     );
 }
 
