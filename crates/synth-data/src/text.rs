@@ -49,6 +49,17 @@ impl Language {
         }
     }
 
+    /// The words of the vocabulary as texts of their own.
+    pub(crate) fn words(self) -> impl Iterator<Item = String> {
+        let grammar = self.grammar();
+        let end = match self {
+            Self::English => ".",
+            Self::Mandarin => "。",
+        };
+        let words = self.vocabulary().into_iter();
+        words.map(move |word| grammar.spelling.write(&format!("{word}{end}")))
+    }
+
     /// What newcomers try first; every speaker says each of them in the training set.
     pub fn common(self) -> &'static [&'static str] {
         match self {

@@ -17,8 +17,10 @@ use crate::{
     text::{Language, Texts},
 };
 
-/// Seconds that a sentence may last; one outside gives its place to another.
-const SENTENCE: std::ops::RangeInclusive<f64> = 0.6..=3.3;
+/// Seconds that a text may last; one outside gives its place to another.
+const SPOKEN: std::ops::RangeInclusive<f64> = 0.15..=3.3;
+/// The share of the training set beside the common sentences that single words take at most.
+const WORDS: f64 = 0.5;
 
 /// The sentences of a language.
 pub(super) struct Plan {
@@ -37,25 +39,23 @@ pub(super) fn references() -> usize {
 }
 
 impl Plan {
-    /// Takes the test set of the texts first, then the training set from what is left; the training set begins with the common sentences, each
-    /// said by every speaker.
+    /// Takes the test set of the texts first, then the training set from what is left. The training set begins with the common
+    /// sentences and then the words of the vocabulary, each said by every speaker: from a word alone it is learnt soonest how it
+    /// sounds.
     pub fn draw(
         language: Language,
         mut spare: Texts,
         seed: u64,
         counts: Counts,
     ) -> Result<Self, SynthError> {
-        let common = language
-            .common()
-            .iter()
-            .flat_map(|text| Speaker::ALL.map(|_| *text));
-        let common: Vec<String> = common.take(counts[1]).map(String::from).collect();
+        let by_all = |text: String| Speaker::ALL.map(|_| text.clone());
+        let common = language.common().iter().map(|text| text.to_string());
+        let mut train: Vec<String> = common.flat_map(by_all).take(counts[1]).collect();
+        let speakers = Speaker::ALL.len();
+        let words = ((counts[1] - train.len()) as f64 * WORDS) as usize / speakers * speakers;
+        train.extend(language.words().flat_map(by_all).take(words));
         let test: Vec<String> = spare.by_ref().take(counts[0]).collect();
-        let missing = counts[1] - common.len();
-        let train: Vec<String> = common
-            .into_iter()
-            .chain(spare.by_ref().take(missing))
-            .collect();
+        train.extend(spare.by_ref().take(counts[1] - train.len()));
         let texts = [test, train];
         match texts
             .iter()
@@ -155,7 +155,7 @@ impl Plan {
         let speaker = Speaker::ALL[place % Speaker::ALL.len()];
         let sound = voice.speak(text, speaker, self.language)?;
         let seconds = sound.len() as f64 / f64::from(SAMPLE_RATE);
-        if !SENTENCE.contains(&seconds) {
+        if !SPOKEN.contains(&seconds) {
             return Ok(None);
         }
         let code = self.language.code();
