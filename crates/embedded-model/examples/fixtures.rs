@@ -11,16 +11,20 @@ use burn::tensor::Device;
 use common::{Expected, codes, fixture, round_trip};
 use unimoe_model::Batching;
 
+/// Seeds that are tried.
+const SEEDS: u64 = 100;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = embedded_model::pipeline(&Device::flex())?;
-    let [speech, music] = codes(&pipeline, Batching::Isolated);
-    // Sums in another order must not change a code, or another processor would.
-    if codes(&pipeline, Batching::Joint) != [speech.clone(), music.clone()] {
-        return Err("a code hangs on the rounding of a sum: take another text or seed".into());
-    }
+    let (seed, [speech, music]) = (0..SEEDS)
+        .map(|seed| (seed, codes(&pipeline, Batching::Isolated, seed)))
+        // Sums in another order must not change a code, or another processor would.
+        .find(|(seed, found)| codes(&pipeline, Batching::Joint, *seed) == *found)
+        .ok_or("with every seed a code hangs on the rounding of a sum")?;
     let [round_trip_mel_distance, silence] = round_trip(&pipeline);
     println!("mel distance {round_trip_mel_distance:.4}, from silence {silence:.4}");
     let expected = Expected {
+        seed,
         speech,
         music,
         round_trip_mel_distance,

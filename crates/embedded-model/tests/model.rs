@@ -52,9 +52,14 @@ fn it_has_the_released_structure() {
 
 #[test]
 fn it_generates_the_codes_of_its_fixture() {
-    let Expected { speech, music, .. } = expected();
+    let Expected {
+        seed,
+        speech,
+        music,
+        ..
+    } = expected();
     assert_eq!(speech.len(), 25);
-    assert_eq!(codes(&PIPELINE, Batching::Isolated), [speech, music]);
+    assert_eq!(codes(&PIPELINE, Batching::Isolated, seed), [speech, music]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub struct EvalSpeechArgs {
     /// Model, clips and output.
     #[command(flatten)]
     pub model: EvalModelArgs,
-    /// Manifests whose English texts tell the recogniser its words and how they follow each other: those that the model was
+    /// Manifests whose English texts, each once, tell the recogniser its words and how they follow each other: those that the model was
     /// trained on, never those that it is measured with
     #[arg(long, value_name = "MANIFEST")]
     pub texts: Vec<PathBuf>,

@@ -1,6 +1,6 @@
 //! `unimoe eval speech`.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use unimoe_train::{PocketSphinxOptions, Record, SpeechEvaluation, SpeechReport, Task};
 
@@ -33,10 +33,13 @@ pub fn run(args: &EvalSpeechArgs, interrupt: &Interrupt) -> Result<(), CliError>
         }),
         texts: match args.texts.as_slice() {
             [] => Vec::new(),
-            texts => judged::records(texts, None, is_english)?
-                .iter()
-                .map(|record| record.text.clone())
-                .collect(),
+            texts => {
+                let records = judged::records(texts, None, is_english)?;
+                // What several speakers say is no likelier for that.
+                let texts: BTreeSet<String> =
+                    records.iter().map(|record| record.text.clone()).collect();
+                texts.into_iter().collect()
+            }
         },
     };
     let mut defaults = judged::defaults(common)?;
