@@ -56,8 +56,8 @@ impl MelCepstrum {
     ///
     /// # Shapes
     ///
-    /// - audio: `[B, L]`, `L = N hop`, two steps at least
-    /// - output: `[B, C, N]`
+    /// - audio: `[B, L]`, `L = N hop`
+    /// - output: `[B, C, N]`; a single step has a second frame
     pub(crate) fn forward(&self, audio: Tensor<2>) -> Tensor<3> {
         let [b, length] = audio.dims();
         // The transform's frames lie at whole steps.
