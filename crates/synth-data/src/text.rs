@@ -8,6 +8,7 @@ mod vocabulary;
 
 use std::collections::HashSet;
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub use spelling::text_key;
 
 /// Draws that may repeat a text before the grammar counts as exhausted.
 const ATTEMPTS: usize = 1_000;
+/// Words of a list.
+const LIST: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// A language of the speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,13 +52,17 @@ impl Language {
         }
     }
 
+    fn full_stop(self) -> &'static str {
+        match self {
+            Self::English => ".",
+            Self::Mandarin => "。",
+        }
+    }
+
     /// The words of the vocabulary as texts of their own.
     pub(crate) fn words(self) -> impl Iterator<Item = String> {
         let grammar = self.grammar();
-        let end = match self {
-            Self::English => ".",
-            Self::Mandarin => "。",
-        };
+        let end = self.full_stop();
         let words = self.vocabulary().into_iter();
         words.map(move |word| grammar.spelling.write(&format!("{word}{end}")))
     }
@@ -95,6 +102,7 @@ impl Language {
 /// ```
 #[derive(Debug)]
 pub struct Texts {
+    language: Language,
     grammar: Grammar,
     rng: ChaCha8Rng,
     drawn: HashSet<String>,
@@ -113,6 +121,7 @@ impl Texts {
             language.test_references(),
         ];
         Self {
+            language,
             grammar,
             rng: random::stream(seed, &format!("text-{}", language.code()), 0),
             drawn: fixed
@@ -121,6 +130,36 @@ impl Texts {
                 .map(|text| text_key(text))
                 .collect(),
         }
+    }
+}
+
+impl Texts {
+    /// Lists of words of the vocabulary without a grammar, `count` of them or as many as there are; none is drawn twice, here or
+    /// as a sentence.
+    pub(crate) fn lists(&mut self, seed: u64, count: usize) -> Vec<String> {
+        let language = self.language;
+        let mut rng = random::stream(seed, &format!("lists-{}", language.code()), 0);
+        let words = language.vocabulary();
+        let mut list = || {
+            let length = rng.random_range(LIST);
+            let drawn = (0..length).map(|_| words[rng.random_range(0..words.len())].as_str());
+            let list = drawn.collect::<Vec<_>>().join(" ");
+            self.grammar
+                .spelling
+                .write(&format!("{list}{}", language.full_stop()))
+        };
+        let mut lists = Vec::with_capacity(count);
+        while lists.len() < count {
+            let next = (0..ATTEMPTS).map(|_| list());
+            match next
+                .into_iter()
+                .find(|text| self.drawn.insert(text_key(text)))
+            {
+                Some(text) => lists.push(text),
+                None => break,
+            }
+        }
+        lists
     }
 }
 
@@ -160,6 +199,23 @@ mod tests {
         };
         assert_eq!(draw(4), draw(4));
         assert_ne!(draw(4), draw(5));
+    }
+
+    #[test]
+    fn lists_are_of_the_vocabulary_and_no_sentence_comes_after_them_again() {
+        for language in Language::ALL {
+            let mut texts = Texts::new(language, 1);
+            let lists = texts.lists(1, 500);
+            assert_eq!(lists.len(), 500);
+            assert!(
+                lists
+                    .iter()
+                    .all(|list| language.unknown_words(list).is_empty())
+            );
+            let keys: HashSet<String> = lists.iter().map(|list| text_key(list)).collect();
+            assert_eq!(keys.len(), 500);
+            assert!(texts.take(500).all(|text| !keys.contains(&text_key(&text))));
+        }
     }
 
     #[test]

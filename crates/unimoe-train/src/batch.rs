@@ -26,17 +26,23 @@ pub struct Batch {
     pub token_weights: Option<Vec<f32>>,
 }
 
-/// How often a prompt is replaced by the one that guidance leads away from, so that the model knows both.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Unconditional {
-    /// Probability for each example.
-    pub probability: f64,
-    /// Seed of the choice.
+/// What a batch is to teach beside the sounds of its examples. The default measures: whole prompts and codes, and labels for
+/// what was asked for alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BatchSettings {
+    /// Probability that a prompt is replaced by the one that guidance leads away from, so that the model knows both.
+    pub unconditional: f64,
+    /// Probability that a row of codes is hidden from the model, which reads padding in its place; labels stay.
+    pub code_dropout: f64,
+    /// Whether the codes of the voices have labels too.
+    pub learn_voice: bool,
+    /// Seed of what is drawn.
     pub seed: u64,
 }
 
 impl Batch {
-    /// Lays examples side by side. Only the codes of the sound have labels; BOS and padding have none.
+    /// Lays examples side by side. The codes of the sound have labels, those of the voice where the settings say so; BOS
+    /// and padding have none.
     ///
     /// # Panics
     ///
@@ -45,13 +51,13 @@ impl Batch {
         examples: &[Example],
         config: &UniMoeConfig,
         pad_id: u32,
-        unconditional: Unconditional,
+        settings: BatchSettings,
     ) -> Self {
         assert!(!examples.is_empty(), "a batch needs an example");
-        let mut generator = ChaCha8Rng::seed_from_u64(unconditional.seed);
+        let mut generator = ChaCha8Rng::seed_from_u64(settings.seed);
         let prompts: Vec<&[u32]> = (examples.iter())
             .map(
-                |example| match generator.random::<f64>() < unconditional.probability {
+                |example| match generator.random::<f64>() < settings.unconditional {
                     true => example.unconditional.as_slice(),
                     false => example.prompt.as_slice(),
                 },
@@ -69,6 +75,10 @@ impl Batch {
             ..ModelInput::default()
         };
         let mut labels = Vec::with_capacity(examples.len() * length * channels);
+        let label = |&code: &u32| match code <= codec.eos {
+            true => i64::from(code),
+            false => IGNORED,
+        };
         for (prompt, example) in prompts.iter().zip(examples) {
             let own = prompt.len() + rows(example);
             input.ids.extend_from_slice(prompt);
@@ -77,13 +87,26 @@ impl Batch {
                 .extend(std::iter::repeat_n(codec.placeholder, rows(example)));
             input.ids.extend(std::iter::repeat_n(pad_id, length - own));
             input.real.extend((0..length).map(|place| place < own));
-            input.codes.extend_from_slice(&example.reference);
-            input.codes.extend_from_slice(&example.target);
-            labels.extend(std::iter::repeat_n(IGNORED, prompt.len() * channels));
-            labels.extend(example.target.iter().map(|&code| match code <= codec.eos {
-                true => i64::from(code),
-                false => IGNORED,
-            }));
+            for rows in [&example.reference, &example.target] {
+                let mut rows = rows.chunks(channels);
+                input.codes.extend(rows.next().into_iter().flatten());
+                for row in rows {
+                    match generator.random::<f64>() < settings.code_dropout {
+                        true => input
+                            .codes
+                            .extend(std::iter::repeat_n(codec.pad, row.len())),
+                        false => input.codes.extend_from_slice(row),
+                    }
+                }
+            }
+            let mut voice = example.reference.chunks(channels).peekable();
+            for &id in *prompt {
+                match voice.next_if(|_| settings.learn_voice && id == codec.placeholder) {
+                    Some(codes) => labels.extend(codes.iter().map(label)),
+                    None => labels.extend(std::iter::repeat_n(IGNORED, channels)),
+                }
+            }
+            labels.extend(example.target.iter().map(label));
             labels.extend(std::iter::repeat_n(IGNORED, (length - own) * channels));
         }
         let vision = (examples.iter().flat_map(|example| &example.vision))
@@ -132,11 +155,8 @@ mod tests {
         let place = config.codec.placeholder;
         let long = example(&[1, 2], &[s, s, 5, s, e, 6, p, e]);
         let short = example(&[3], &[s, s, 7, s]);
-        let never = Unconditional {
-            probability: 0.0,
-            seed: 1,
-        };
-        let batch = Batch::new(&[long.clone(), short], &config, 0, never);
+        let settings = BatchSettings::default();
+        let batch = Batch::new(&[long.clone(), short], &config, 0, settings);
         let ids = [1, 2, place, place, place, place, 3, place, place, 0, 0, 0];
         assert_eq!(batch.input.ids, ids);
         assert_eq!(batch.tokens(), 9);
@@ -145,11 +165,56 @@ mod tests {
         let second = [i, i, i, i, 7, i, i, i, i, i, i, i];
         assert_eq!(batch.labels, [first, second].concat());
 
-        let always = Unconditional {
-            probability: 1.0,
-            seed: 1,
+        let always = BatchSettings {
+            unconditional: 1.0,
+            ..settings
         };
         let batch = Batch::new(&[long], &config, 0, always);
         assert_eq!(batch.input.ids[0], 9);
+    }
+
+    #[test]
+    fn the_codes_of_a_voice_have_labels_where_they_are_to_be_learnt() {
+        let mut config = UniMoeConfig::tiny();
+        config.codec.n_channels = 2;
+        config.codec.delay_pattern = vec![0, 1];
+        let (s, e, p) = (config.codec.bos, config.codec.eos, config.codec.pad);
+        let place = config.codec.placeholder;
+        let mut spoken = example(&[1, place, place, place, place, 2], &[s, s, 5, s]);
+        spoken.reference = vec![s, s, 7, s, e, 8, p, e];
+        let labels = |learn_voice| {
+            let settings = BatchSettings {
+                learn_voice,
+                ..BatchSettings::default()
+            };
+            Batch::new(&[spoken.clone()], &config, 0, settings).labels
+        };
+        let (i, e) = (IGNORED, i64::from(e));
+        let target = [i, i, 5, i];
+        let voice = [i, i, i, i, 7, i, e, 8, i, e, i, i];
+        assert_eq!(labels(true), [&voice[..], &target].concat());
+        assert_eq!(labels(false), [&[i; 12][..], &target].concat());
+    }
+
+    #[test]
+    fn hidden_codes_keep_their_labels_and_the_rows_of_bos() {
+        let mut config = UniMoeConfig::tiny();
+        config.codec.n_channels = 2;
+        config.codec.delay_pattern = vec![0, 1];
+        let (s, p) = (config.codec.bos, config.codec.pad);
+        let place = config.codec.placeholder;
+        let mut spoken = example(&[1, place, place, 2], &[s, s, 5, s, 6, 5]);
+        spoken.reference = vec![s, s, 7, s];
+        let batch = |code_dropout| {
+            let settings = BatchSettings {
+                code_dropout,
+                ..BatchSettings::default()
+            };
+            Batch::new(&[spoken.clone()], &config, 0, settings)
+        };
+        let (all, none) = (batch(0.0), batch(1.0));
+        assert_eq!(all.input.codes, [s, s, 7, s, s, s, 5, s, 6, 5]);
+        assert_eq!(none.input.codes, [s, s, p, p, s, s, p, p, p, p]);
+        assert_eq!(all.labels, none.labels);
     }
 }

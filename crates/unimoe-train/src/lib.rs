@@ -25,7 +25,7 @@ mod spectral;
 mod stage;
 mod trainer;
 
-pub use batch::{Batch, Unconditional};
+pub use batch::{Batch, BatchSettings};
 pub use checkpoint::{CheckpointError, CheckpointPolicy, Checkpoints, StateReader, StateWriter};
 pub use codec::{
     AdversarialConfig, BandDiscriminator, CODEC_FOLDER, CodecLearner, CodecObjective, CodecPreset,

@@ -8,7 +8,7 @@ use burn::{module::Module, tensor::Tensor};
 use unimoe_model::{UniMoe, UniMoeConfig, UniMoeError};
 
 use crate::{
-    batch::{Batch, Unconditional},
+    batch::{Batch, BatchSettings},
     checkpoint::{StateReader, StateWriter},
     error::TrainError,
     event::Event,
@@ -46,6 +46,7 @@ impl ModelLearner {
         pad_id: u32,
     ) -> Result<Self, TrainError> {
         objective.validate()?;
+        objective.check_channels(model.config().codec.n_channels)?;
         let config = Arc::new(model.config().clone());
         Ok(Self {
             optimized: Optimized::new(model, optimizer, total_steps)?,
@@ -72,9 +73,24 @@ impl ModelLearner {
         self.optimized.averaged()
     }
 
-    fn batch(&self, examples: &[Example], probability: f64, seed: u64) -> Batch {
-        let unconditional = Unconditional { probability, seed };
-        let mut batch = Batch::new(examples, &self.config, self.pad_id, unconditional);
+    /// A batch as the objective wants it learnt.
+    fn training_batch(&self, examples: &[Example], seed: u64) -> Batch {
+        let settings = BatchSettings {
+            unconditional: self.objective.unconditional,
+            code_dropout: self.objective.code_dropout,
+            learn_voice: self.objective.learn_voice,
+            seed,
+        };
+        self.batch(examples, settings)
+    }
+
+    /// A batch to measure on.
+    fn measured_batch(&self, examples: &[Example]) -> Batch {
+        self.batch(examples, BatchSettings::default())
+    }
+
+    fn batch(&self, examples: &[Example], settings: BatchSettings) -> Batch {
+        let mut batch = Batch::new(examples, &self.config, self.pad_id, settings);
         self.objective.weigh(&mut batch);
         batch
     }
@@ -108,7 +124,7 @@ impl ModelLearner {
         let names: Vec<String> = domains.keys().cloned().collect();
         let model = self.optimized.model();
         let conflict = gradient_conflict(&model, &shared_parameters(), &names, |domain| {
-            let mut batch = self.batch(&domains[domain], 0.0, context.seed);
+            let mut batch = self.measured_batch(&domains[domain]);
             Ok::<_, TrainError>(
                 self.objective(&model, &mut batch, context.step)?
                     .codes
@@ -146,7 +162,7 @@ impl Learner for ModelLearner {
             // With adapters, going back through a model uses it up.
             let model = self.optimized.model();
             let seed = context.seed.wrapping_add(index as u64);
-            let mut batch = self.batch(examples, self.objective.unconditional, seed);
+            let mut batch = self.training_batch(examples, seed);
             batch.input.training_seed = Some(seed);
             let objective = self.objective(&model, &mut batch, context.step)?;
             let loss = scalar(&objective.total);
@@ -186,7 +202,7 @@ impl Learner for ModelLearner {
         let mut losses = DomainLosses::default();
         let mut routing = DomainRouting::default();
         for examples in batches {
-            let mut batch = self.batch(&examples?, 0.0, 0);
+            let mut batch = self.measured_batch(&examples?);
             let objective = self.objective(&model, &mut batch, 0)?;
             losses.add(&objective.codes, &batch);
             // Where there is one expert there is nothing to tell.

@@ -1,7 +1,7 @@
 //! What training minimises: cross entropy of every channel, and the routers' auxiliary losses.
 //!
-//! `L = sum_k CE_k + a(t) * balance + z * router_z` (UniMoE-Audio, section 3.2, eq. 4 and its training; the z-loss is
-//! that of ST-MoE and off by default).
+//! `L = sum_k w_k CE_k + a(t) * balance + z * router_z` (UniMoE-Audio, section 3.2, eq. 4 and its training, where all `w_k` are
+//! 1; the z-loss is that of ST-MoE and off by default).
 //!
 //! Axes: `B` rows, `S` positions, `T = B * S` tokens, `K` codec channels.
 
@@ -33,6 +33,15 @@ pub struct ObjectiveConfig {
     pub z_weight: f64,
     /// Probability that a prompt is replaced by the one that guidance leads away from. Default: 0.1
     pub unconditional: f64,
+    /// Probability that a position's codes are hidden from the model, which still has to predict them: what comes next must
+    /// then be known from the text, not from the sound so far. Default: 0, as published
+    pub code_dropout: f64,
+    /// What each channel's cross entropy counts, `[K]`. The first channels carry most of what is said, the last ones mostly
+    /// noise. Default: empty, all count 1, as published
+    pub channel_weights: Vec<f64>,
+    /// Whether the codes of a voice's recording are learnt too, behind the text that the prompt has of it: twice as much
+    /// speech in a batch. Default: false, as published
+    pub learn_voice: bool,
 }
 
 /// Settings that make no objective.
@@ -79,6 +88,9 @@ impl Default for ObjectiveConfig {
             sound_weight: 1.0,
             z_weight: 0.0,
             unconditional: 0.1,
+            code_dropout: 0.0,
+            channel_weights: Vec::new(),
+            learn_voice: false,
         }
     }
 }
@@ -106,14 +118,60 @@ impl ObjectiveConfig {
                 });
             }
         }
-        match (0.0..=1.0).contains(&self.unconditional) {
-            true => Ok(()),
-            false => Err(ObjectiveError {
-                field: "unconditional",
-                expected: "a probability",
-                found: self.unconditional,
+        let is_weight = |weight: &&f64| weight.is_finite() && **weight >= 0.0;
+        if let Some(&found) = self
+            .channel_weights
+            .iter()
+            .find(|weight| !is_weight(weight))
+        {
+            return Err(ObjectiveError {
+                field: "channel_weights",
+                expected: "finite numbers, 0 or more",
+                found,
+            });
+        }
+        let probabilities = [
+            ("unconditional", self.unconditional),
+            ("code_dropout", self.code_dropout),
+        ];
+        for (field, found) in probabilities {
+            if !(0.0..=1.0).contains(&found) {
+                return Err(ObjectiveError {
+                    field,
+                    expected: "a probability",
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the settings against a model of `channels` codec channels.
+    ///
+    /// # Errors
+    ///
+    /// An [`ObjectiveError`] where there are weights, but not one for each channel.
+    pub fn check_channels(&self, channels: usize) -> Result<(), ObjectiveError> {
+        match self.channel_weights.len() {
+            0 => Ok(()),
+            found if found == channels => Ok(()),
+            found => Err(ObjectiveError {
+                field: "channel_weights",
+                expected: "a weight for each codec channel of the model, or none",
+                found: found as f64,
             }),
         }
+    }
+
+    /// The channels' cross entropies, `[K]`, as they count: their weighted sum, `[1]`.
+    fn weighted(&self, codes: &CodecLoss) -> Tensor<1> {
+        if self.channel_weights.is_empty() {
+            return codes.total.clone();
+        }
+        let device = codes.channels.device();
+        let weights =
+            Tensor::<1>::from_data(self.channel_weights.as_slice(), (&device, DType::F32));
+        (codes.channels.clone() * weights).sum()
     }
 
     /// Weight of the balance loss in the step that `step` others have gone before.
@@ -139,7 +197,7 @@ impl ObjectiveConfig {
     ) -> Result<Objective, unimoe_model::InputError> {
         let output = model.forward(&batch.input)?;
         let codes = codec_cross_entropy(model.codec_logits(output.hidden), &batch.labels);
-        let mut total = codes.total.clone();
+        let mut total = self.weighted(&codes);
         let (mut balance, mut z) = (None, None);
         let choosing = (output.routings.first()).is_some_and(|routing| routing.pool() > 1);
         if choosing {
@@ -259,6 +317,40 @@ mod tests {
                 .to_string()
                 .contains("1.5")
         );
+    }
+
+    #[test]
+    fn weights_that_fit_no_channels_are_named() {
+        let weighing = |channel_weights: &[f64]| ObjectiveConfig {
+            channel_weights: channel_weights.to_vec(),
+            ..ObjectiveConfig::default()
+        };
+        assert_eq!(weighing(&[]).check_channels(3), Ok(()));
+        assert_eq!(weighing(&[1.0, 0.0, 2.0]).check_channels(3), Ok(()));
+        let error = weighing(&[1.0, 2.0]).check_channels(3).expect_err("two");
+        assert_eq!((error.field, error.found), ("channel_weights", 2.0));
+        let error = weighing(&[1.0, -2.0]).validate().expect_err("negative");
+        assert_eq!((error.field, error.found), ("channel_weights", -2.0));
+    }
+
+    #[test]
+    fn channels_count_what_their_weights_say() {
+        let device = burn::tensor::Device::flex();
+        let channels = Tensor::<1>::from_data([1.0f32, 4.0], &device);
+        let codes = CodecLoss {
+            total: channels.clone().sum(),
+            each: channels.clone().reshape([1, 2]),
+            channels,
+        };
+        let weighted = |channel_weights: &[f64]| {
+            let config = ObjectiveConfig {
+                channel_weights: channel_weights.to_vec(),
+                ..ObjectiveConfig::default()
+            };
+            config.weighted(&codes).into_scalar::<f32>()
+        };
+        assert_eq!(weighted(&[]), 5.0);
+        assert_eq!(weighted(&[2.0, 0.5]), 4.0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) enum Content {
         speaker: Speaker,
         text: String,
         reference_audio: String,
-        reference_text: &'static str,
+        reference_text: String,
     },
     Music {
         caption: String,
@@ -39,6 +39,29 @@ pub(super) enum Content {
         #[serde(skip_serializing_if = "Option::is_none")]
         video: Option<String>,
     },
+}
+
+impl Clip {
+    /// What is said, or the caption.
+    pub fn text(&self) -> &str {
+        match &self.content {
+            Content::Speech { text, .. } => text,
+            Content::Music { caption, .. } => caption,
+        }
+    }
+
+    /// Takes another clip's sound and text as reference; music has none.
+    pub fn refer_to(&mut self, audio: &str, text: &str) {
+        if let Content::Speech {
+            reference_audio,
+            reference_text,
+            ..
+        } = &mut self.content
+        {
+            *reference_audio = audio.to_string();
+            *reference_text = text.to_string();
+        }
+    }
 }
 
 /// The manifest: an object in each line, its fields by name.

@@ -14,13 +14,21 @@ use crate::{
     random,
     sound::{SAMPLE_RATE, write_wav},
     speech::{Speak, Speaker},
-    text::{Language, Texts},
+    text::{Language, Texts, text_key},
 };
 
+/// Draws of another clip before a reference recording is taken after all.
+const ATTEMPTS: usize = 20;
 /// Seconds that a text may last; one outside gives its place to another.
 const SPOKEN: std::ops::RangeInclusive<f64> = 0.15..=3.3;
 /// The share of the training set beside the common sentences that single words take at most.
 const WORDS: f64 = 0.5;
+/// The share of what is left then that lists of words take: what comes next in them is known from the text alone.
+const LISTS: f64 = 0.5;
+/// The share of the training clips whose reference is another clip, not one of the reference recordings.
+const AFTER_OTHERS: f64 = 0.75;
+/// Seconds that a clip that others refer to lasts at most.
+const REFERENCE: f64 = 2.2;
 
 /// The sentences of a language.
 pub(super) struct Plan {
@@ -41,7 +49,7 @@ pub(super) fn references() -> usize {
 impl Plan {
     /// Takes the test set of the texts first, then the training set from what is left. The training set begins with the common
     /// sentences and then the words of the vocabulary, each said by every speaker: from a word alone it is learnt soonest how it
-    /// sounds.
+    /// sounds. Lists of words follow, sentences are the rest.
     pub fn draw(
         language: Language,
         mut spare: Texts,
@@ -55,6 +63,8 @@ impl Plan {
         let words = ((counts[1] - train.len()) as f64 * WORDS) as usize / speakers * speakers;
         train.extend(language.words().flat_map(by_all).take(words));
         let test: Vec<String> = spare.by_ref().take(counts[0]).collect();
+        let lists = ((counts[1] - train.len()) as f64 * LISTS) as usize;
+        train.extend(spare.lists(seed, lists));
         train.extend(spare.by_ref().take(counts[1] - train.len()));
         let texts = [test, train];
         match texts
@@ -139,7 +149,35 @@ impl Plan {
             }
             open = left;
         }
-        Ok(clips.into_iter().flatten().collect())
+        let mut clips: Vec<Clip> = clips.into_iter().flatten().collect();
+        if split == Split::Train {
+            self.refer_to_others(&mut clips);
+        }
+        Ok(clips)
+    }
+
+    /// Gives most clips another one of their speaker as reference, so that there are as many voices to follow as there are clips.
+    fn refer_to_others(&self, clips: &mut [Clip]) {
+        let spoken: Vec<(String, f64, String)> = (clips.iter())
+            .map(|clip| (clip.audio.clone(), clip.duration, clip.text().to_string()))
+            .collect();
+        let name = format!("reference-clip-{}", self.language.code());
+        for (place, clip) in clips.iter_mut().enumerate() {
+            let mut rng = random::stream(self.seed, &name, place);
+            if !rng.random_bool(AFTER_OTHERS) {
+                continue;
+            }
+            let speakers = Speaker::ALL.len();
+            let own = place % speakers;
+            let last = (spoken.len() - 1 - own) / speakers;
+            let drawn = (0..ATTEMPTS).map(|_| &spoken[rng.random_range(0..=last) * speakers + own]);
+            let fits = |(_, seconds, text): &&(String, f64, String)| {
+                *seconds <= REFERENCE && text_key(text) != text_key(&spoken[place].2)
+            };
+            if let Some((audio, _, text)) = drawn.into_iter().find(fits) {
+                clip.refer_to(audio, text);
+            }
+        }
     }
 
     /// Says a sentence; `None` where it is too short or too long.
@@ -182,7 +220,7 @@ impl Plan {
                 speaker,
                 text: text.to_string(),
                 reference_audio: reference_file(self.language, split, speaker, reference),
-                reference_text: references[reference],
+                reference_text: references[reference].to_string(),
             },
         }))
     }

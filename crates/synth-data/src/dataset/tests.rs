@@ -211,11 +211,7 @@ fn no_test_text_is_trained_on_and_all_speakers_speak_as_often() {
             *counts
                 .entry((text(clip, "domain"), text(clip, "speaker")))
                 .or_default() += 1;
-            let (speaker, reference) = (text(clip, "speaker"), text(clip, "reference_audio"));
-            assert!(
-                reference.contains(speaker) && reference.contains(text(clip, "language")),
-                "{clip}"
-            );
+            check_reference(clip, clips);
             let length = text(clip, "text").chars().count();
             assert!(length <= 30, "too long for the test voice: {clip}");
         }
@@ -226,6 +222,41 @@ fn no_test_text_is_trained_on_and_all_speakers_speak_as_often() {
             assert_eq!(count, if domain == "speech-en" { en } else { zh });
         }
     }
+}
+
+/// A reference is a recording of the speaker in the language, or another text of the same clips.
+fn check_reference(clip: &Value, clips: &[Value]) {
+    let (speaker, reference) = (text(clip, "speaker"), text(clip, "reference_audio"));
+    match clips.iter().find(|other| text(other, "audio") == reference) {
+        None => assert!(
+            reference.contains(speaker) && reference.contains(text(clip, "language")),
+            "{clip}"
+        ),
+        Some(other) => {
+            assert_eq!(text(other, "text"), text(clip, "reference_text"));
+            assert_ne!(text(other, "text"), text(clip, "text"));
+            for field in ["speaker", "language"] {
+                assert_eq!(text(other, field), text(clip, field));
+            }
+        }
+    }
+}
+
+#[test]
+fn training_clips_follow_clips_and_test_clips_follow_recordings() {
+    let (folder, _) = make(3);
+    let followed = |name: &str| {
+        let clips = manifest(&folder, name);
+        let speech: Vec<&Value> = clips
+            .iter()
+            .filter(|clip| clip["task"] == "speech")
+            .collect();
+        let after = |clip: &&&Value| !text(clip, "reference_audio").contains("ref-");
+        (speech.iter().filter(after).count(), speech.len())
+    };
+    let (others, all) = followed(TRAIN_MANIFEST);
+    assert!(0 < others && others < all, "{others} of {all}");
+    assert_eq!(followed(TEST_MANIFEST).0, 0);
 }
 
 #[test]
@@ -305,12 +336,12 @@ fn wrong_scales_and_taken_folders_are_refused_before_the_work() {
 fn more_sentences_than_the_grammar_has_are_refused_before_the_work() {
     let texts = Texts::of(Language::Mandarin, TWENTY_FIVE, 1);
     let plan = speech::Plan::draw(Language::Mandarin, texts, 1, [10, 40]);
-    assert!(plan.is_ok(), "32 common ones, 4 of a word, 14 drawn");
+    assert!(plan.is_ok(), "32 common ones, 4 of a word, 2 lists, 12 drawn");
     let texts = Texts::of(Language::Mandarin, TWENTY_FIVE, 1);
-    let error = speech::Plan::draw(Language::Mandarin, texts, 1, [10, 70]).err();
+    let error = speech::Plan::draw(Language::Mandarin, texts, 1, [10, 100]).err();
     let expected = Some(SynthError::Exhausted {
         language: "zh",
-        wanted: 80,
+        wanted: 110,
     });
     assert_eq!(format!("{error:?}"), format!("{expected:?}"));
 }
