@@ -336,7 +336,10 @@ fn wrong_scales_and_taken_folders_are_refused_before_the_work() {
 fn more_sentences_than_the_grammar_has_are_refused_before_the_work() {
     let texts = Texts::of(Language::Mandarin, TWENTY_FIVE, 1);
     let plan = speech::Plan::draw(Language::Mandarin, texts, 1, [10, 40]);
-    assert!(plan.is_ok(), "32 common ones, 4 of a word, 2 lists, 12 drawn");
+    assert!(
+        plan.is_ok(),
+        "32 common ones, 4 of a word, 2 lists, 12 drawn"
+    );
     let texts = Texts::of(Language::Mandarin, TWENTY_FIVE, 1);
     let error = speech::Plan::draw(Language::Mandarin, texts, 1, [10, 100]).err();
     let expected = Some(SynthError::Exhausted {
