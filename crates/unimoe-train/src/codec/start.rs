@@ -4,6 +4,11 @@
 //! before it, and a codec learns hardly more than loudness for a long time. So each codebook is laid into the directions in
 //! which what the ones before it leave over has most energy, its entries at the centres of clusters there.
 //!
+//! Entries are chosen by direction, so two sounds that differ in loudness alone may share one, and silence has any. Where the first
+//! latent channels are the spectrum's envelope, the first codebook is to tell envelopes apart, loudness too, and nothing else: it
+//! looks at those channels alone, less their mean, and one of its numbers is a large constant, beside which directions are as far
+//! apart as the envelopes are. A decoder model then finds codes that hold still while the sound does.
+//!
 //! Axes: `B` crops, `T` frames of a crop, `D` latent width, `C` width of an entry.
 
 use burn::{
@@ -24,13 +29,16 @@ const SILENCE: f64 = 1e-8;
 const ROUNDS: usize = 8;
 /// Crops that are encoded at a time.
 const CROPS: usize = 32;
+/// The constant beside an envelope, in units of the envelopes' spread.
+const CONSTANT: f64 = 4.0;
 
-/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each. The same sounds and seed give the same
-/// codebooks.
+/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each, the first one to the first `envelope` latent channels
+/// where there are any. The same sounds and seed give the same codebooks.
 pub(super) fn fit_codebooks(
     mut codec: DacCodec,
     sounds: &[Sound],
     length: usize,
+    envelope: usize,
     seed: u64,
 ) -> DacCodec {
     let device = codec.encoder.conv_in.weight.val().device();
@@ -62,40 +70,147 @@ pub(super) fn fit_codebooks(
         }
         false => z,
     };
-    fit(&mut codec.quantizer.quantizers, z, seed, &device);
+    fit(&mut codec.quantizer.quantizers, z, envelope, seed, &device);
     codec
 }
 
+/// What a codebook makes of a latent: `W_in z + b_in`, an entry, `W_out e + b_out`.
+struct Fitted {
+    /// `W_in`, `[D, C]`.
+    down: DMatrix<f64>,
+    /// `b_in`, `[C]`.
+    shift: Vec<f64>,
+    /// `W_out`, `[C, D]`.
+    up: DMatrix<f64>,
+    /// `b_out`, `[D]`.
+    mean: Vec<f64>,
+    /// `[V, C]`.
+    codebook: DMatrix<f64>,
+}
+
 /// Fits the codebooks one after the other to `z`, `[B, D, T]`.
-fn fit(quantizers: &mut [VectorQuantizer], z: Tensor<3>, seed: u64, device: &Device) {
+fn fit(
+    quantizers: &mut [VectorQuantizer],
+    z: Tensor<3>,
+    envelope: usize,
+    seed: u64,
+    device: &Device,
+) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let [b, d, t] = z.dims();
     let values: Vec<f64> = z.swap_dims(1, 2).into_data().iter::<f64>().collect();
     let mut residual = DMatrix::from_row_slice(b * t, d, &values);
-    for quantizer in quantizers {
+    for (place, quantizer) in quantizers.iter_mut().enumerate() {
         let [entries, c] = quantizer.codebook.dims();
-        let directions = principal(&residual, c);
-        let inner = &residual * &directions;
-        let codebook = cluster(&inner, entries, &mut rng);
-        for (row, code) in nearest(&inner, &codebook).into_iter().enumerate() {
-            let step = codebook.row(code) * directions.transpose();
-            let left = residual.row(row) - step;
-            residual.set_row(row, &left);
+        let fitted = match place {
+            0 if envelope > 0 && c > 1 => {
+                Fitted::to_envelopes(&residual, envelope.min(d), entries, c, &mut rng)
+            }
+            _ => Fitted::to_directions(&residual, entries, c, &mut rng),
+        };
+        residual -= fitted.quantized(&residual);
+        fitted.put(quantizer, device);
+    }
+}
+
+impl Fitted {
+    /// The directions with most energy, as they are.
+    fn to_directions(rows: &DMatrix<f64>, entries: usize, c: usize, rng: &mut ChaCha8Rng) -> Self {
+        let down = principal(rows, c);
+        let codebook = cluster(&(rows * &down), entries, rng);
+        Self {
+            shift: vec![0.0; c],
+            up: down.transpose(),
+            down,
+            mean: vec![0.0; rows.ncols()],
+            codebook,
         }
+    }
+
+    /// The first `envelope` channels less their mean, in the directions with most energy but one, and a constant.
+    fn to_envelopes(
+        rows: &DMatrix<f64>,
+        envelope: usize,
+        entries: usize,
+        c: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Self {
+        let d = rows.ncols();
+        let mut mean = vec![0.0; d];
+        for (channel, mean) in mean.iter_mut().enumerate().take(envelope) {
+            *mean = rows.column(channel).mean();
+        }
+        let centred = DMatrix::from_fn(rows.nrows(), envelope, |row, channel| {
+            rows[(row, channel)] - mean[channel]
+        });
+        let directions = principal(&centred, c - 1);
+        let down = DMatrix::from_fn(d, c, |channel, column| match channel < envelope {
+            true if column > 0 => directions[(channel, column - 1)],
+            _ => 0.0,
+        });
+        let inner = &centred * &directions;
+        let spread = (inner.norm_squared() / rows.nrows() as f64).sqrt();
+        let mut shift: Vec<f64> = (0..c)
+            .map(|column| {
+                -(0..envelope)
+                    .map(|k| mean[k] * down[(k, column)])
+                    .sum::<f64>()
+            })
+            .collect();
+        shift[0] = (CONSTANT * spread).max(SILENCE);
+        let inner = inner.insert_column(0, shift[0]);
+        let codebook = cluster(&inner, entries, rng);
+        Self {
+            up: down.transpose(),
+            down,
+            shift,
+            mean,
+            codebook,
+        }
+    }
+
+    /// What stands for each row, `[N, D]`.
+    fn quantized(&self, rows: &DMatrix<f64>) -> DMatrix<f64> {
+        let mut inner = rows * &self.down;
+        for (mut column, shift) in inner.column_iter_mut().zip(&self.shift) {
+            column.add_scalar_mut(*shift);
+        }
+        let codes = nearest(&inner, &self.codebook);
+        let mut all = DMatrix::zeros(rows.nrows(), rows.ncols());
+        let steps = &self.codebook * &self.up;
+        for (row, code) in codes.into_iter().enumerate() {
+            all.set_row(row, &steps.row(code));
+        }
+        for (mut column, mean) in all.column_iter_mut().zip(&self.mean) {
+            column.add_scalar_mut(*mean);
+        }
+        all
+    }
+
+    fn put(&self, quantizer: &mut VectorQuantizer, device: &Device) {
+        let [entries, c] = quantizer.codebook.dims();
+        let d = self.mean.len();
         // A row-major copy of a matrix is its transpose's storage.
-        let tensor = |matrix: &DMatrix<f64>| -> Vec<f32> {
+        let values = |matrix: &DMatrix<f64>| -> Vec<f32> {
             matrix.transpose().iter().map(|&x| x as f32).collect()
         };
-        let param = |values: Vec<f32>, shape: [usize; 3]| {
-            Param::from_tensor(Tensor::<3>::from_data(
-                TensorData::new(values, shape),
-                device,
-            ))
+        let weight = |values: Vec<f32>, shape: [usize; 3]| {
+            let data = TensorData::new(values, shape);
+            Param::from_tensor(Tensor::<3>::from_data(data, device))
         };
-        quantizer.in_proj.weight = param(tensor(&directions.transpose()), [c, d, 1]);
-        quantizer.out_proj.weight = param(tensor(&directions), [d, c, 1]);
-        let values = TensorData::new(tensor(&codebook), [entries, c]);
-        quantizer.codebook = Param::from_tensor(Tensor::<2>::from_data(values, device));
+        let bias = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+            Some(Param::from_tensor(Tensor::<1>::from_data(
+                values.as_slice(),
+                device,
+            )))
+        };
+        quantizer.in_proj.weight = weight(values(&self.down.transpose()), [c, d, 1]);
+        quantizer.in_proj.bias = bias(&self.shift);
+        quantizer.out_proj.weight = weight(values(&self.up.transpose()), [d, c, 1]);
+        quantizer.out_proj.bias = bias(&self.mean);
+        let entries = TensorData::new(values(&self.codebook), [entries, c]);
+        quantizer.codebook = Param::from_tensor(Tensor::<2>::from_data(entries, device));
     }
 }
 
@@ -208,7 +323,7 @@ mod tests {
     fn fitted_codebooks_leave_less_over_one_after_the_other() {
         let device = Device::flex();
         let random = codec(&device);
-        let fitted = fit_codebooks(random.clone(), &sounds(), 800, 7);
+        let fitted = fit_codebooks(random.clone(), &sounds(), 800, 0, 7);
         let left: Vec<f64> = (1..=3).map(|k| left_over(&fitted, k)).collect();
         assert!(left.is_sorted_by(|a, b| a > b), "{left:?}");
         assert!(left[2] < 0.2 * left_over(&random, 3), "{left:?}");
@@ -218,7 +333,7 @@ mod tests {
     fn fitting_again_gives_the_same_codebooks_and_changes_no_unquantised_sound() {
         let device = Device::flex();
         let random = codec(&device);
-        let [one, two] = [7, 7].map(|seed| fit_codebooks(random.clone(), &sounds(), 800, seed));
+        let [one, two] = [7, 7].map(|seed| fit_codebooks(random.clone(), &sounds(), 800, 0, seed));
         let codebook = |codec: &DacCodec| {
             let quantizer = &codec.quantizer.quantizers[2];
             quantizer
@@ -240,6 +355,43 @@ mod tests {
     }
 
     #[test]
+    fn the_first_codebook_sees_the_envelope_alone_and_its_length_too() {
+        let device = Device::flex();
+        let mut codec = codec(&device);
+        // Three envelopes in one direction, of two channels, beside eight channels of noise.
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (d, t) = (12, 600);
+        let mut z = vec![0.0f32; d * t];
+        for step in 0..t {
+            let length = [1.0, 2.0, 4.0][step % 3];
+            z[step] = length;
+            z[t + step] = 0.5 * length;
+            for channel in 4..d {
+                z[channel * t + step] = 3.0 * (rng.random::<f32>() - 0.5);
+            }
+        }
+        let z = Tensor::<3>::from_data(TensorData::new(z, [1, d, t]), &device);
+        fit(&mut codec.quantizer.quantizers, z.clone(), 2, 1, &device);
+        let quantized = codec.quantizer.forward(z.clone(), 1);
+        let codes: Vec<i64> = quantized.codes.into_data().iter::<i64>().collect();
+        for kind in 0..3 {
+            let own: std::collections::HashSet<i64> =
+                codes.iter().skip(kind).step_by(3).copied().collect();
+            let others = codes
+                .iter()
+                .enumerate()
+                .filter(|(step, _)| step % 3 != kind);
+            assert!(others.into_iter().all(|(_, code)| !own.contains(code)));
+        }
+        let left = (z - quantized.z)
+            .narrow(1, 0, 4)
+            .abs()
+            .max()
+            .into_scalar::<f32>();
+        assert!(left < 1e-2, "{left}");
+    }
+
+    #[test]
     fn silence_is_fitted_to_without_numbers_that_are_none() {
         let device = Device::flex();
         let silence = Sound {
@@ -247,7 +399,10 @@ mod tests {
             domain: "none".into(),
             samples: vec![0.0; 900].into(),
         };
-        let fitted = fit_codebooks(codec(&device), &[silence], 800, 1);
-        assert!(left_over(&fitted, 3).is_finite());
+        for envelope in [0, 5] {
+            let silence = std::slice::from_ref(&silence);
+            let fitted = fit_codebooks(codec(&device), silence, 800, envelope, 1);
+            assert!(left_over(&fitted, 3).is_finite());
+        }
     }
 }

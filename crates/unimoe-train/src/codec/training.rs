@@ -87,7 +87,11 @@ impl CodecTraining {
                     .map(|index| training.get(place(index)))
                     .collect::<Result<Vec<_>, _>>()?;
                 let length = config.objective.crop(&sizes);
-                start::fit_codebooks(codec, &sounds, length, config.run.seed)
+                let envelope = config
+                    .objective
+                    .envelope
+                    .map_or(0, |envelope| envelope.channels);
+                start::fit_codebooks(codec, &sounds, length, envelope, config.run.seed)
             }
         };
         let mut learner = CodecLearner::new(codec, config)?;
