@@ -63,6 +63,9 @@ impl Domain {
     /// Thousands of clips of all domains in the paper.
     pub(crate) const PAPER_THOUSANDS: u32 = 180 + 100 + 128 + 20;
 
+    /// Most clips that a domain can have: as many as the paper has in all.
+    pub(crate) const MOST_CLIPS: usize = Self::PAPER_THOUSANDS as usize * 1000;
+
     /// The name in manifests.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,6 +125,8 @@ type Counts = [usize; 2];
 pub struct SynthConfig {
     /// Training clips as a share of the paper's 428 thousand, in `(0, 1]`. Default: 0.02
     pub scale: f64,
+    /// Training clips of domains that are to have another number than their share. Default: none
+    pub clips: BTreeMap<Domain, usize>,
     /// The seed of all draws. Default: 1
     pub seed: u64,
     /// The SoundFont of the music. Default: [`DEFAULT_SOUNDFONT`]
@@ -134,6 +139,7 @@ impl Default for SynthConfig {
     fn default() -> Self {
         Self {
             scale: 0.02,
+            clips: BTreeMap::new(),
             seed: 1,
             soundfont: DEFAULT_SOUNDFONT.into(),
             speech_program: "espeak-ng".into(),
@@ -174,6 +180,9 @@ pub struct Summary {
 impl SynthConfig {
     /// Training clips of a domain.
     pub fn train_clips(&self, domain: Domain) -> usize {
+        if let Some(&clips) = self.clips.get(&domain) {
+            return clips;
+        }
         let clips = f64::from(domain.paper_thousands()) * 1000.0 * self.scale;
         (clips.round() as usize).max(1)
     }
@@ -183,7 +192,7 @@ impl SynthConfig {
     ///
     /// # Errors
     ///
-    /// [`SynthError`], before any work where the scale, `out`, espeak-ng or the SoundFont is unusable.
+    /// [`SynthError`], before any work where the scale, a number of clips, `out`, espeak-ng or the SoundFont is unusable.
     pub fn make(&self, out: &Path, watch: &Watch<'_>) -> Result<Summary, SynthError> {
         self.check()?;
         let staging = Staging::beside(out)?;
@@ -193,9 +202,13 @@ impl SynthConfig {
     }
 
     fn check(&self) -> Result<(), SynthError> {
-        match self.scale > 0.0 && self.scale <= 1.0 {
-            true => Ok(()),
-            false => Err(SynthError::Scale { found: self.scale }),
+        if !(self.scale > 0.0 && self.scale <= 1.0) {
+            return Err(SynthError::Scale { found: self.scale });
+        }
+        let is_count = |clips: &usize| (1..=Domain::MOST_CLIPS).contains(clips);
+        match self.clips.iter().find(|(_, clips)| !is_count(clips)) {
+            Some((&domain, &found)) => Err(SynthError::Clips { domain, found }),
+            None => Ok(()),
         }
     }
 

@@ -15,6 +15,14 @@ pub enum SynthError {
         /// What was asked for.
         found: f64,
     },
+    /// A domain can't have so many clips.
+    #[error("{}: {found} training clips, expected 1 to {}", domain.name(), crate::Domain::MOST_CLIPS)]
+    Clips {
+        /// The domain.
+        domain: crate::Domain,
+        /// What was asked for.
+        found: usize,
+    },
     /// The folder to write holds something.
     #[error("{} exists and is no empty folder", path.display())]
     NotEmpty {

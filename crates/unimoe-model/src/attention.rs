@@ -91,6 +91,34 @@ impl GroupedQueryAttention {
         mask: &CausalMask,
         cache: Option<(&mut LayerCache, usize)>,
     ) -> Tensor<3> {
+        self.run(x, rope, mask, cache, false).0
+    }
+
+    /// [`forward`](Self::forward), and the weights in f32 with which each head looked at all positions; those of a query add up to 1.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[B, S, D]` and `[B, Q, S, T]`
+    pub fn observe(
+        &self,
+        x: Tensor<3>,
+        rope: &RopeTable,
+        mask: &CausalMask,
+        cache: Option<(&mut LayerCache, usize)>,
+    ) -> (Tensor<3>, Tensor<4>) {
+        let (output, weights) = self.run(x, rope, mask, cache, true);
+        (output, Tensor::cat(weights, 2))
+    }
+
+    /// The output, and where it `is_observed` the weights in parts of some queries each, `[B, Q, n, T]`.
+    fn run(
+        &self,
+        x: Tensor<3>,
+        rope: &RopeTable,
+        mask: &CausalMask,
+        cache: Option<(&mut LayerCache, usize)>,
+        is_observed: bool,
+    ) -> (Tensor<3>, Vec<Tensor<4>>) {
         let [batch, length, _] = x.dims();
         let scale = (self.d_head as f64).powf(-0.5);
         let q = rope.rotate_heads(self.q_proj.forward(x.clone()), self.n_heads, scale);
@@ -106,6 +134,7 @@ impl GroupedQueryAttention {
         let keys = k.dims()[2];
         let step = (MAX_SCORES / (batch * self.n_heads * keys)).clamp(1, length);
         let mut parts = Vec::with_capacity(length.div_ceil(step));
+        let mut observed = Vec::new();
         for first in (0..length).step_by(step) {
             let n = step.min(length - first);
             let part = if n == length {
@@ -113,7 +142,11 @@ impl GroupedQueryAttention {
             } else {
                 q.clone().narrow(2, first, n)
             };
-            parts.push(self.attend(part, &k, &v, mask, first));
+            let (context, weights) = self.attend(part, &k, &v, mask, first);
+            parts.push(context);
+            if is_observed {
+                observed.push(weights.reshape([batch, self.n_heads, n, keys]));
+            }
         }
         let context = match parts.pop() {
             Some(only) if parts.is_empty() => only,
@@ -125,11 +158,11 @@ impl GroupedQueryAttention {
         let merged = context
             .swap_dims(1, 2)
             .reshape([batch, length, self.n_heads * self.d_head]);
-        self.o_proj.forward(merged)
+        (self.o_proj.forward(merged), observed)
     }
 
     /// Softmax attention of `q` `[B, Q, n, h]`, from query `first` on and already scaled, over `k`, `v` `[B, N, T, h]` to
-    /// `[B, Q, n, h]`.
+    /// `[B, Q, n, h]`, and its weights, `[B, N, Q / N * n, T]`.
     fn attend(
         &self,
         q: Tensor<4>,
@@ -137,7 +170,7 @@ impl GroupedQueryAttention {
         v: &Tensor<4>,
         mask: &CausalMask,
         first: usize,
-    ) -> Tensor<4> {
+    ) -> (Tensor<4>, Tensor<4>) {
         let [batch, n_heads, n, d_head] = q.dims();
         let dtype = q.dtype();
         let rows = n_heads / self.n_kv_heads * n;
@@ -146,17 +179,51 @@ impl GroupedQueryAttention {
         let q = q.reshape([batch, self.n_kv_heads, rows, d_head]);
         let scores = q.matmul(k.clone().swap_dims(2, 3)).cast(DType::F32);
         let weights = causal_softmax(scores, mask, first..first + n);
-        let context = weights.cast(dtype).matmul(v.clone());
-        context.reshape([batch, n_heads, n, d_head])
+        let context = weights.clone().cast(dtype).matmul(v.clone());
+        (context.reshape([batch, n_heads, n, d_head]), weights)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Distribution, Tolerance};
+    use burn::{
+        module::Param,
+        tensor::{Distribution, Tolerance},
+    };
 
     use super::*;
     use crate::mrope::{MultimodalRopeConfig, Positions};
+
+    #[test]
+    fn observed_weights_are_those_of_the_output_and_add_up_to_one() {
+        let device = Device::flex();
+        // Heads that copy: values and output are the input, so the output is the weights' mean of the inputs.
+        let mut attention = GroupedQueryAttentionConfig::new(4, 2, 1, 2).init(&device);
+        let swap = [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]];
+        attention.v_proj.weight = Param::from_data(swap, &device);
+        attention.v_proj.bias = None;
+        let same = Tensor::<2>::eye(4, &device);
+        attention.o_proj.weight = Param::from_tensor(same);
+        let rope = MultimodalRopeConfig::new(2, [1, 0, 0]).init();
+        let real = [true, true, true, false];
+        let table = rope.table(&Positions::text(&real, 1), &device);
+        let mask = CausalMask::new(&real, 1, 0, &device);
+        let x = Tensor::<3>::random([1, 4, 4], Distribution::Default, &device);
+        let (output, weights) = attention.observe(x.clone(), &table, &mask, None);
+        let alone = attention.forward(x.clone(), &table, &mask, None);
+        assert_eq!(output.to_data(), alone.to_data());
+        assert_eq!(weights.dims(), [1, 2, 4, 4]);
+        let sums = weights.clone().sum_dim(3).into_data();
+        sums.assert_approx_eq::<f32>(
+            &Tensor::<4>::ones([1, 2, 4, 1], &device).into_data(),
+            Tolerance::default(),
+        );
+        let mean = weights.matmul(x.narrow(2, 0, 2).unsqueeze_dim::<4>(1));
+        let expected = mean.swap_dims(1, 2).reshape([1, 4, 4]);
+        output
+            .into_data()
+            .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::default());
+    }
 
     #[test]
     fn a_token_does_not_see_later_tokens_or_padding() {

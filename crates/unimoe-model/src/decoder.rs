@@ -64,6 +64,8 @@ pub struct DecoderContext {
     pub mask: CausalMask,
     /// Padding and training noise for the routers.
     pub routing: RoutingContext,
+    /// The layer whose attention weights are wanted.
+    pub observed_layer: Option<usize>,
 }
 
 /// What a [`Decoder`] returns.
@@ -73,6 +75,19 @@ pub struct DecoderOutput {
     pub hidden: Tensor<3>,
     /// The routing decision of each layer over `[B * S, E]`.
     pub routings: Vec<Routing>,
+    /// Attention weights of the layer that was to be observed, where there is such a layer: `[B, Q, S, T]` in f32.
+    pub attention: Option<Tensor<4>>,
+}
+
+/// What a [`DecoderLayer`] returns.
+#[derive(Debug, Clone)]
+pub struct LayerOutput {
+    /// `[B, S, D]`
+    pub hidden: Tensor<3>,
+    /// The routing decision over `[B * S, E]`.
+    pub routing: Routing,
+    /// Attention weights, where they were to be observed: `[B, Q, S, T]` in f32.
+    pub attention: Option<Tensor<4>>,
 }
 
 impl DecoderConfig {
@@ -112,12 +127,13 @@ impl Decoder {
         let length = x.dims()[1];
         let mut hidden = x;
         let mut routings = Vec::with_capacity(self.layers.len());
+        let mut attention = None;
         for (index, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_mut().map(|cache| cache.layer(index));
-            let noise = context.routing.for_layer(index);
-            let (output, routing) = layer.forward(hidden, context, noise, cache);
-            hidden = output;
-            routings.push(routing);
+            let output = layer.forward(hidden, context, index, cache);
+            hidden = output.hidden;
+            routings.push(output.routing);
+            attention = attention.or(output.attention);
         }
         if let Some(cache) = cache {
             cache.advance(length);
@@ -125,34 +141,41 @@ impl Decoder {
         DecoderOutput {
             hidden: rms_norm(hidden, &self.norm),
             routings,
+            attention,
         }
     }
 }
 
 impl DecoderLayer {
-    /// Runs the layer with `routing`'s padding and noise; returns its output and its decision.
+    /// Runs the layer, the one of place `index`.
     ///
     /// # Shapes
     ///
     /// - x: `[B, S, D]`
-    /// - output: `[B, S, D]`
+    /// - output: [`LayerOutput`] over `[B, S, D]`
     pub fn forward(
         &self,
         x: Tensor<3>,
         context: &DecoderContext,
-        routing: RoutingContext,
+        index: usize,
         cache: Option<(&mut LayerCache, usize)>,
-    ) -> (Tensor<3>, Routing) {
-        let attended = self.attention.forward(
-            rms_norm(x.clone(), &self.attention_norm),
-            &context.rope,
-            &context.mask,
-            cache,
-        );
+    ) -> LayerOutput {
+        let normed = rms_norm(x.clone(), &self.attention_norm);
+        let (rope, mask) = (&context.rope, &context.mask);
+        let (attended, attention) = match context.observed_layer == Some(index) {
+            true => {
+                let (attended, weights) = self.attention.observe(normed, rope, mask, cache);
+                (attended, Some(weights))
+            }
+            false => (self.attention.forward(normed, rope, mask, cache), None),
+        };
         let x = x + attended;
-        let moe = self
-            .moe
-            .forward(rms_norm(x.clone(), &self.moe_norm), routing);
-        (x + moe.hidden, moe.routing)
+        let routing = context.routing.for_layer(index);
+        let moe = (self.moe).forward(rms_norm(x.clone(), &self.moe_norm), routing);
+        LayerOutput {
+            hidden: x + moe.hidden,
+            routing: moe.routing,
+            attention,
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct ModelInput {
     pub positions: Option<Positions>,
     /// Seed of the routers' training noise; `None` in evaluation.
     pub training_seed: Option<u64>,
+    /// A layer, counted from 0, whose attention weights the pass is to return.
+    pub observed_layer: Option<usize>,
 }
 
 impl ModelInput {

@@ -43,7 +43,9 @@ pub use attention::{GroupedQueryAttention, GroupedQueryAttentionConfig};
 pub use cache::{KvCache, KvCacheShape, LayerCache};
 pub use companions::Companions;
 pub use config::{CodecConfig, MoeConfig, TextConfig, TokenDrop, UniMoeConfig, VisionConfig};
-pub use decoder::{Decoder, DecoderConfig, DecoderContext, DecoderLayer, DecoderOutput};
+pub use decoder::{
+    Decoder, DecoderConfig, DecoderContext, DecoderLayer, DecoderOutput, LayerOutput,
+};
 pub use defaults::GenerationDefaults;
 pub use delay::{CodeGrid, DelayPattern, Prefill, SpecialCodes};
 pub use device::{Backend, DeviceChoice, DeviceError};

@@ -68,6 +68,8 @@ pub struct ModelOutput {
     pub hidden: Tensor<3>,
     /// The routing decision of each layer.
     pub routings: Vec<Routing>,
+    /// Attention weights of the [layer to observe](ModelInput::observed_layer), `[B, Q, S, S]` in f32; `None` where there is none.
+    pub attention: Option<Tensor<4>>,
 }
 
 /// Where a batch stands while it is decoded step by step. Owned by the caller.
@@ -327,6 +329,7 @@ impl UniMoe {
             &positions,
             &real,
             RoutingContext::new(),
+            None,
             Some(state),
         )?;
         Ok(output.hidden)
@@ -414,7 +417,8 @@ impl UniMoe {
         if let Some(seed) = input.training_seed {
             routing = routing.with_noise(RoutingNoise::seeded(seed));
         }
-        self.decode(embedded, &positions, &input.real, routing, state)
+        let observed = input.observed_layer;
+        self.decode(embedded, &positions, &input.real, routing, observed, state)
     }
 
     /// Runs embedded tokens through the decoder, behind what `state` holds.
@@ -424,6 +428,7 @@ impl UniMoe {
         positions: &Positions,
         real: &[bool],
         routing: RoutingContext,
+        observed_layer: Option<usize>,
         state: Option<&mut DecodeState>,
     ) -> Result<ModelOutput, InputError> {
         let [batch, length, _] = embedded.dims();
@@ -448,11 +453,13 @@ impl UniMoe {
             rope,
             mask,
             routing,
+            observed_layer,
         };
         let output = self.decoder.forward(embedded, &context, cache);
         Ok(ModelOutput {
             hidden: output.hidden,
             routings: output.routings,
+            attention: output.attention,
         })
     }
 }

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unimoe_model::{IGNORED, ModelInput, UniMoeConfig, VisionInput};
 
-use crate::example::Example;
+use crate::example::{Example, SpokenText};
 
 /// Examples side by side, shorter ones padded at their end.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// The domain of each row, `[B]`.
     pub domains: Vec<Arc<str>>,
+    /// Where texts stand and where they are spoken, of each row, `[B]`; a row whose prompt is replaced has none.
+    pub spoken: Vec<Vec<SpokenText>>,
     /// What each token counts in the routers' losses, `[B, S]`; padding counts nothing then. `None` counts all alike,
     /// padding too, as the published code does.
     pub token_weights: Option<Vec<f32>>,
@@ -55,14 +57,17 @@ impl Batch {
     ) -> Self {
         assert!(!examples.is_empty(), "a batch needs an example");
         let mut generator = ChaCha8Rng::seed_from_u64(settings.seed);
-        let prompts: Vec<&[u32]> = (examples.iter())
-            .map(
-                |example| match generator.random::<f64>() < settings.unconditional {
-                    true => example.unconditional.as_slice(),
-                    false => example.prompt.as_slice(),
-                },
-            )
-            .collect();
+        let mut spoken = Vec::with_capacity(examples.len());
+        let mut prompts: Vec<&[u32]> = Vec::with_capacity(examples.len());
+        for example in examples {
+            let is_replaced = generator.random::<f64>() < settings.unconditional;
+            let (prompt, texts) = match is_replaced {
+                true => (&example.unconditional, Vec::new()),
+                false => (&example.prompt, example.spoken.clone()),
+            };
+            prompts.push(prompt);
+            spoken.push(texts);
+        }
         let codec = &config.codec;
         let channels = codec.n_channels;
         let rows = |example: &Example| example.target.len() / channels;
@@ -120,6 +125,7 @@ impl Batch {
                 .iter()
                 .map(|example| example.domain.clone())
                 .collect(),
+            spoken,
             token_weights: None,
         }
     }
@@ -143,6 +149,7 @@ mod tests {
             reference: Vec::new(),
             target: target.to_vec(),
             vision: Vec::new(),
+            spoken: Vec::new(),
         }
     }
 

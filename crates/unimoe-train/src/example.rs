@@ -13,13 +13,18 @@
 //!
 //! Axes: `S` positions, `R` rows of a voice, `T'` rows of the target, `K` codec channels.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use thiserror::Error;
 use unimoe_model::{
     CodeGrid, CodesError, DelayPattern, Prompt, PromptError, Tokenizer, UniMoeConfig, VisionInput,
     VisionSpan,
 };
+
+/// What the text of a voice stands between.
+const VOICE_TEXT: [&str; 2] = ["<|SPEECH_PROMPT_START|>", "<|SPEECH_PROMPT_END|>"];
+/// What a text to speak stands between.
+const SPEECH_TEXT: [&str; 2] = ["<|SPEECH_START|>", "<|SPEECH_END|>"];
 
 /// One clip as the model learns it.
 #[derive(Debug, Clone)]
@@ -38,6 +43,19 @@ pub struct Example {
     pub target: Vec<u32>,
     /// The images and videos of the prompt.
     pub vision: Vec<Arc<VisionInput>>,
+    /// Where texts stand that are spoken in it: that of the voice, that of the target.
+    pub spoken: Vec<SpokenText>,
+}
+
+/// A text of a prompt, and where it is spoken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpokenText {
+    /// The positions of its tokens.
+    pub tokens: Range<usize>,
+    /// Which share of the text's bytes stands before the end of each token; 1 for the last.
+    pub ends: Vec<f32>,
+    /// The positions that predict the first channel's frames of it, one for each frame.
+    pub frames: Range<usize>,
 }
 
 /// Why a clip can't be learnt.
@@ -253,7 +271,7 @@ impl ExampleBuilder {
         }
         self.check_codes(id, sound)?;
         let special = self.config.codec.special();
-        let (prompt, reference, vision) = match content {
+        let (prompt, reference, vision, voice_frames) = match content {
             Content::Speech {
                 text,
                 voice_text,
@@ -263,17 +281,17 @@ impl ExampleBuilder {
                 let rows = self.delay.delay_reference(voice, special).map_err(codes)?;
                 let prompt =
                     Prompt::speech(text, voice_text, rows.n_frames()).map_err(prompt_error)?;
-                (prompt, rows.into_codes(), Vec::new())
+                (prompt, rows.into_codes(), Vec::new(), voice.n_frames())
             }
             Content::Music { caption, vision } => {
                 let prompt = Prompt::music(caption).map_err(prompt_error)?;
                 let prompt = self.show(id, prompt, vision)?;
-                (prompt, Vec::new(), vision.to_vec())
+                (prompt, Vec::new(), vision.to_vec(), 0)
             }
         };
         let target = self.delay.delay_reference(sound, special).map_err(codes)?;
         let encode = |text: &unimoe_model::PromptText| text.encode(&self.tokenizer);
-        let example = Example {
+        let mut example = Example {
             id: id.into(),
             domain: domain.into(),
             prompt: encode(prompt.conditional()).map_err(prompt_error)?,
@@ -281,7 +299,11 @@ impl ExampleBuilder {
             reference,
             target: target.into_codes(),
             vision,
+            spoken: Vec::new(),
         };
+        if voice_frames > 0 {
+            example.spoken = self.spoken(&example.prompt, voice_frames, sound.n_frames());
+        }
         let (found, limit) = (
             example.positions(self.config.codec.n_channels),
             self.config.text.max_positions,
@@ -294,6 +316,40 @@ impl ExampleBuilder {
             }),
             false => Ok(example),
         }
+    }
+
+    /// The spoken texts of a prompt for speech: the voice's stands before the voice's codes, the target's behind them.
+    fn spoken(&self, prompt: &[u32], voice_frames: usize, frames: usize) -> Vec<SpokenText> {
+        let placeholder = self.config.codec.placeholder;
+        let voice = prompt.iter().position(|&id| id == placeholder);
+        let text = |[start, end]: [&str; 2], first: Option<usize>, frames: usize| {
+            let place = |token: &str| {
+                let id = self.tokenizer.token_id(token)?;
+                prompt.iter().position(|&one| one == id)
+            };
+            let tokens = place(start)? + 1..place(end)?;
+            let mut bytes = 0;
+            let sums: Vec<usize> = (prompt.get(tokens.clone())?.iter())
+                .map(|&id| {
+                    // A byte of the text is a character of the token.
+                    bytes += (self.tokenizer.token(id)).map_or(0, |token| token.chars().count());
+                    bytes
+                })
+                .collect();
+            let share = |&sum: &usize| sum as f32 / bytes.max(1) as f32;
+            Some(SpokenText {
+                tokens,
+                ends: sums.iter().map(share).collect(),
+                frames: first?..first? + frames,
+            })
+        };
+        [
+            text(VOICE_TEXT, voice, voice_frames),
+            text(SPEECH_TEXT, Some(prompt.len()), frames),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Puts the tokens of images and videos into a prompt.
@@ -366,6 +422,38 @@ mod tests {
         assert!(example.reference.is_empty());
         assert_ne!(example.prompt, example.unconditional);
         assert_eq!(example.positions(2), example.prompt.len() + 4);
+    }
+
+    #[test]
+    fn spoken_texts_stand_before_the_voice_and_before_the_target() {
+        let builder = builder(&[0, 1]);
+        let grid = |codes: Vec<u32>| CodeGrid::new(2, codes).expect("whole frames");
+        let (voice, sound) = (grid(vec![1; 6]), grid(vec![2; 10]));
+        let content = Content::Speech {
+            text: "good day",
+            voice_text: "hi",
+            voice: &voice,
+        };
+        let example = builder
+            .build("x", "speech", content, &sound)
+            .expect("valid");
+        let [of_voice, of_target] = &example.spoken[..] else {
+            panic!("two texts: {:?}", example.spoken);
+        };
+        let read = |text: &SpokenText| {
+            let ids = &example.prompt[text.tokens.clone()];
+            builder.tokenizer.decode(ids, false).expect("a text")
+        };
+        assert_eq!([read(of_voice), read(of_target)], ["hi", "good day"]);
+        assert_eq!(of_voice.ends, [0.5, 1.0]);
+        assert_eq!(of_target.ends[3..], [0.5, 0.625, 0.75, 0.875, 1.0]);
+        // The row of BOS predicts the first frame.
+        let placeholder = builder.config().codec.placeholder;
+        let first = example.prompt.iter().position(|&id| id == placeholder);
+        let first = first.expect("a voice");
+        assert_eq!(of_voice.frames, first..first + 3);
+        let first = example.prompt.len();
+        assert_eq!(of_target.frames, first..first + 5);
     }
 
     #[test]

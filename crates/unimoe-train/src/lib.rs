@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod example;
 mod folder;
+mod guided_attention;
 mod learner;
 mod metrics;
 mod model_learner;
@@ -44,8 +45,9 @@ pub use data::{
 };
 pub use error::TrainError;
 pub use event::{Event, EventError, JsonLines, LayerLoad, Observer, Observers, RoutingSummary};
-pub use example::{Content, Example, ExampleBuilder, ExampleError, Request};
+pub use example::{Content, Example, ExampleBuilder, ExampleError, Request, SpokenText};
 pub use folder::write_model_folder;
+pub use guided_attention::GuidedAttention;
 pub use learner::{Learner, StepContext, StepOutcome, ValidationOutcome};
 pub use metrics::{
     ANALYSIS_RATE, AudioComparison, AudioItem, AudioOptions, AudioReport, BassChroma, CardError,

@@ -46,7 +46,7 @@ impl ModelLearner {
         pad_id: u32,
     ) -> Result<Self, TrainError> {
         objective.validate()?;
-        objective.check_channels(model.config().codec.n_channels)?;
+        objective.check_model(model.config())?;
         let config = Arc::new(model.config().clone());
         Ok(Self {
             optimized: Optimized::new(model, optimizer, total_steps)?,
@@ -81,7 +81,9 @@ impl ModelLearner {
             learn_voice: self.objective.learn_voice,
             seed,
         };
-        self.batch(examples, settings)
+        let mut batch = self.batch(examples, settings);
+        batch.input.observed_layer = self.objective.guided_attention.map(|guided| guided.layer);
+        batch
     }
 
     /// A batch to measure on.
@@ -179,7 +181,12 @@ impl Learner for ModelLearner {
             outcome.loss += loss * share;
             outcome.tokens += batch.tokens();
             losses.add(&objective.codes, &batch);
-            for (name, term) in [("balance", &objective.balance), ("z", &objective.z)] {
+            let terms = [
+                ("balance", &objective.balance),
+                ("z", &objective.z),
+                ("guided_attention", &objective.guided),
+            ];
+            for (name, term) in terms {
                 if let Some(term) = term {
                     *outcome.terms.entry(name.to_string()).or_default() += scalar(term) * share;
                 }

@@ -1,7 +1,7 @@
 //! What training minimises: cross entropy of every channel, and the routers' auxiliary losses.
 //!
-//! `L = sum_k w_k CE_k + a(t) * balance + z * router_z` (UniMoE-Audio, section 3.2, eq. 4 and its training, where all `w_k` are
-//! 1; the z-loss is that of ST-MoE and off by default).
+//! `L = sum_k w_k CE_k + a(t) * balance + z * router_z + g * guided` (UniMoE-Audio, section 3.2, eq. 4 and its training, where all
+//! `w_k` are 1; the z-loss is that of ST-MoE, and like [guided attention](GuidedAttention) off by default).
 //!
 //! Axes: `B` rows, `S` positions, `T = B * S` tokens, `K` codec channels.
 
@@ -11,9 +11,9 @@ use burn::tensor::{DType, Tensor, TensorData};
 use moe_router::{LinearAnnealing, LoadBalance, RouterZ, Routing, RoutingLoss};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use unimoe_model::{CodecLoss, IGNORED, UniMoe, codec_cross_entropy};
+use unimoe_model::{CodecLoss, IGNORED, UniMoe, UniMoeConfig, codec_cross_entropy};
 
-use crate::batch::Batch;
+use crate::{batch::Batch, guided_attention::GuidedAttention};
 
 /// Settings of the objective.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct ObjectiveConfig {
     /// Whether the codes of a voice's recording are learnt too, behind the text that the prompt has of it: twice as much
     /// speech in a batch. Default: false, as published
     pub learn_voice: bool,
+    /// Tells heads of a layer to look at the word that is being spoken. Default: none, as published
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guided_attention: Option<GuidedAttention>,
 }
 
 /// Settings that make no objective.
@@ -67,6 +70,8 @@ pub struct Objective {
     pub balance: Option<Tensor<1>>,
     /// Router z-loss, unweighted, `[1]`; `None` where it is left out.
     pub z: Option<Tensor<1>>,
+    /// Guided attention, unweighted, `[1]`; `None` where no layer was observed or nothing is spoken.
+    pub guided: Option<Tensor<1>>,
     /// The routing decision of each layer over `[T, E]`.
     pub routings: Vec<Routing>,
 }
@@ -91,6 +96,7 @@ impl Default for ObjectiveConfig {
             code_dropout: 0.0,
             channel_weights: Vec::new(),
             learn_voice: false,
+            guided_attention: None,
         }
     }
 }
@@ -114,6 +120,21 @@ impl ObjectiveConfig {
                 return Err(ObjectiveError {
                     field,
                     expected: "a finite number, 0 or more",
+                    found,
+                });
+            }
+        }
+        if let Some(guided) = &self.guided_attention {
+            let is_size = |size: f64| size.is_finite() && size > 0.0;
+            let sizes = [
+                ("guided_attention.weight", guided.weight),
+                ("guided_attention.width", guided.width),
+                ("guided_attention.heads", guided.heads as f64),
+            ];
+            if let Some((field, found)) = sizes.into_iter().find(|&(_, size)| !is_size(size)) {
+                return Err(ObjectiveError {
+                    field,
+                    expected: "a finite number above 0",
                     found,
                 });
             }
@@ -146,12 +167,39 @@ impl ObjectiveConfig {
         Ok(())
     }
 
-    /// Checks the settings against a model of `channels` codec channels.
+    /// Checks the settings against a model.
     ///
     /// # Errors
     ///
-    /// An [`ObjectiveError`] where there are weights, but not one for each channel.
-    pub fn check_channels(&self, channels: usize) -> Result<(), ObjectiveError> {
+    /// An [`ObjectiveError`] where there are channel weights, but not one for each codec channel, or where the layer or the heads that are
+    /// told where to look are none of the model's.
+    pub fn check_model(&self, config: &UniMoeConfig) -> Result<(), ObjectiveError> {
+        if let Some(guided) = &self.guided_attention {
+            let counts = [
+                (
+                    "guided_attention.layer",
+                    "a layer of the model, counted from 0",
+                    guided.layer,
+                    config.text.n_layers.saturating_sub(1),
+                ),
+                (
+                    "guided_attention.heads",
+                    "at most the model's attention heads",
+                    guided.heads,
+                    config.text.n_heads,
+                ),
+            ];
+            for (field, expected, found, limit) in counts {
+                if found > limit {
+                    return Err(ObjectiveError {
+                        field,
+                        expected,
+                        found: found as f64,
+                    });
+                }
+            }
+        }
+        let channels = config.codec.n_channels;
         match self.channel_weights.len() {
             0 => Ok(()),
             found if found == channels => Ok(()),
@@ -199,6 +247,8 @@ impl ObjectiveConfig {
         let codes = codec_cross_entropy(model.codec_logits(output.hidden), &batch.labels);
         let mut total = self.weighted(&codes);
         let (mut balance, mut z) = (None, None);
+        let guided = (self.guided_attention.as_ref().zip(output.attention))
+            .and_then(|(guided, attention)| guided.loss(attention, batch));
         let choosing = (output.routings.first()).is_some_and(|routing| routing.pool() > 1);
         if choosing {
             let weights = token_weights(batch, model);
@@ -213,11 +263,15 @@ impl ObjectiveConfig {
         if let Some(z) = &z {
             total = total + z.clone() * self.z_weight;
         }
+        if let Some((config, guided)) = self.guided_attention.as_ref().zip(guided.as_ref()) {
+            total = total + guided.clone() * config.weight;
+        }
         Ok(Objective {
             total,
             codes,
             balance,
             z,
+            guided,
             routings: output.routings,
         })
     }
@@ -325,12 +379,37 @@ mod tests {
             channel_weights: channel_weights.to_vec(),
             ..ObjectiveConfig::default()
         };
-        assert_eq!(weighing(&[]).check_channels(3), Ok(()));
-        assert_eq!(weighing(&[1.0, 0.0, 2.0]).check_channels(3), Ok(()));
-        let error = weighing(&[1.0, 2.0]).check_channels(3).expect_err("two");
+        let mut model = UniMoeConfig::tiny();
+        model.codec.n_channels = 3;
+        assert_eq!(weighing(&[]).check_model(&model), Ok(()));
+        assert_eq!(weighing(&[1.0, 0.0, 2.0]).check_model(&model), Ok(()));
+        let error = weighing(&[1.0, 2.0]).check_model(&model).expect_err("two");
         assert_eq!((error.field, error.found), ("channel_weights", 2.0));
         let error = weighing(&[1.0, -2.0]).validate().expect_err("negative");
         assert_eq!((error.field, error.found), ("channel_weights", -2.0));
+    }
+
+    #[test]
+    fn heads_that_the_model_lacks_are_named() {
+        let telling = |layer, heads, width| ObjectiveConfig {
+            guided_attention: Some(GuidedAttention {
+                layer,
+                heads,
+                width,
+                ..GuidedAttention::default()
+            }),
+            ..ObjectiveConfig::default()
+        };
+        let model = UniMoeConfig::tiny();
+        let (layers, heads) = (model.text.n_layers, model.text.n_heads);
+        assert_eq!(telling(layers - 1, heads, 0.1).check_model(&model), Ok(()));
+        let field =
+            |config: ObjectiveConfig| config.check_model(&model).expect_err("too many").field;
+        assert_eq!(field(telling(layers, 1, 0.1)), "guided_attention.layer");
+        assert_eq!(field(telling(0, heads + 1, 0.1)), "guided_attention.heads");
+        let field = |config: ObjectiveConfig| config.validate().expect_err("no size").field;
+        assert_eq!(field(telling(0, 0, 0.1)), "guided_attention.heads");
+        assert_eq!(field(telling(0, 1, f64::NAN)), "guided_attention.width");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) enum Content {
     Speech {
         language: Language,
         speaker: Speaker,
+        form: Form,
         text: String,
         reference_audio: String,
         reference_text: String,
@@ -39,6 +40,16 @@ pub(super) enum Content {
         #[serde(skip_serializing_if = "Option::is_none")]
         video: Option<String>,
     },
+}
+
+/// What a spoken text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Form {
+    Sentence,
+    Word,
+    /// Words without a grammar.
+    List,
 }
 
 impl Clip {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{
     Counts, Domain, Split, Ticker,
-    clip::{Clip, Content},
+    clip::{Clip, Content, Form},
 };
 use crate::{
     error::SynthError,
@@ -35,7 +35,7 @@ pub(super) struct Plan {
     language: Language,
     seed: u64,
     /// By [`Split::ALL`]. A sentence's speaker is its place's remainder: all speakers in turn.
-    texts: [Vec<String>; 2],
+    texts: [Vec<(Form, String)>; 2],
     /// Where another sentence comes from.
     spare: Texts,
 }
@@ -56,16 +56,20 @@ impl Plan {
         seed: u64,
         counts: Counts,
     ) -> Result<Self, SynthError> {
-        let by_all = |text: String| Speaker::ALL.map(|_| text.clone());
+        let by_all = |form: Form| move |text: String| Speaker::ALL.map(|_| (form, text.clone()));
         let common = language.common().iter().map(|text| text.to_string());
-        let mut train: Vec<String> = common.flat_map(by_all).take(counts[1]).collect();
+        let common = common.flat_map(by_all(Form::Sentence));
+        let mut train: Vec<(Form, String)> = common.take(counts[1]).collect();
         let speakers = Speaker::ALL.len();
         let words = ((counts[1] - train.len()) as f64 * WORDS) as usize / speakers * speakers;
-        train.extend(language.words().flat_map(by_all).take(words));
-        let test: Vec<String> = spare.by_ref().take(counts[0]).collect();
+        train.extend(language.words().flat_map(by_all(Form::Word)).take(words));
+        let sentence = |text| (Form::Sentence, text);
+        let test: Vec<_> = spare.by_ref().take(counts[0]).map(sentence).collect();
         let lists = ((counts[1] - train.len()) as f64 * LISTS) as usize;
-        train.extend(spare.lists(seed, lists));
-        train.extend(spare.by_ref().take(counts[1] - train.len()));
+        let lists = spare.lists(seed, lists).into_iter();
+        train.extend(lists.map(|text| (Form::List, text)));
+        let left = counts[1] - train.len();
+        train.extend(spare.by_ref().take(left).map(sentence));
         let texts = [test, train];
         match texts
             .iter()
@@ -142,7 +146,7 @@ impl Plan {
                         .spare
                         .next()
                         .ok_or_else(|| exhausted(self.language, count + 1))?;
-                    self.texts[index][place] = another;
+                    self.texts[index][place] = (Form::Sentence, another);
                     left.push(place);
                 }
                 clips[place] = clip;
@@ -185,7 +189,7 @@ impl Plan {
         &self,
         split: Split,
         place: usize,
-        text: &str,
+        (form, text): &(Form, String),
         at: &Path,
         voice: &dyn Speak,
         ticker: &Ticker,
@@ -218,7 +222,8 @@ impl Plan {
             content: Content::Speech {
                 language: self.language,
                 speaker,
-                text: text.to_string(),
+                form: *form,
+                text: text.clone(),
                 reference_audio: reference_file(self.language, split, speaker, reference),
                 reference_text: references[reference].to_string(),
             },

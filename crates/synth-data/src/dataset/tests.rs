@@ -122,6 +122,24 @@ fn the_imbalance_is_the_papers_at_every_scale() {
 }
 
 #[test]
+fn a_domain_may_have_another_number_of_clips_but_no_nonsense() {
+    let config = |clips| SynthConfig {
+        clips: BTreeMap::from([(Domain::SpeechEn, clips)]),
+        ..SynthConfig::default()
+    };
+    assert_eq!(
+        Domain::ALL.map(|domain| config(7).train_clips(domain)),
+        [3600, 7, 2560, 400]
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    for clips in [0, Domain::MOST_CLIPS + 1, usize::MAX] {
+        let made = config(clips).make(&folder.path().join("out"), &go_on);
+        let error = made.expect_err("nonsense").to_string();
+        assert!(error.contains("speech-en") && error.contains(&clips.to_string()));
+    }
+}
+
+#[test]
 fn a_data_set_has_as_many_clips_as_it_should_and_its_summary_says_so() {
     let (folder, summary) = make(1);
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();

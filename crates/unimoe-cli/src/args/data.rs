@@ -222,6 +222,9 @@ pub struct SynthArgs {
     /// Clips to train on, as a share of the paper's 428 thousand
     #[arg(long, value_name = "NUMBER", value_parser = share, default_value_t = 0.02)]
     pub scale: f64,
+    /// Another number of clips to train on for a domain than its share; repeatable
+    #[arg(long, value_name = "DOMAIN=COUNT", value_parser = domain_clips)]
+    pub clips: Vec<(synth_data::Domain, usize)>,
     /// Seed of all draws
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -289,6 +292,19 @@ fn share(text: &str) -> Result<f64, String> {
     number(text, within, "a number above 0 and at most 1")
 }
 
+fn domain_clips(text: &str) -> Result<(synth_data::Domain, usize), String> {
+    let domain = |name: &str| {
+        let mut all = synth_data::Domain::ALL.into_iter();
+        all.find(|domain| domain.name() == name)
+    };
+    text.split_once('=')
+        .and_then(|(name, count)| Some((domain(name)?, count.parse().ok()?)))
+        .ok_or_else(|| {
+            let names = synth_data::Domain::ALL.map(synth_data::Domain::name);
+            format!("expected a domain ({}), `=` and a number", names.join(", "))
+        })
+}
+
 fn any(text: &str) -> Result<f64, String> {
     number(text, |_| true, "a number")
 }
@@ -347,6 +363,23 @@ mod tests {
         assert_eq!(filter.loudness, Limits::new(-40.0, None));
         assert_eq!(filter.columns["snr"], Limits::new(None, -2.5));
         assert_eq!(filter.columns["mos"], Limits::new(3.0, None));
+    }
+
+    #[test]
+    fn clips_are_counted_by_domain() {
+        let line = |clips| ["unimoe", "data", "synth", "-o", "out", "--clips", clips];
+        match Cli::try_parse_from(line("speech-en=12"))
+            .expect("a domain")
+            .command
+        {
+            Command::Data(DataCommand::Synth(args)) => {
+                assert_eq!(args.clips, [(synth_data::Domain::SpeechEn, 12)]);
+            }
+            other => panic!("{other:?}"),
+        }
+        for clips in ["12", "speech-en", "speech-en=x", "song=3"] {
+            Cli::try_parse_from(line(clips)).expect_err(clips);
+        }
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl Task {
             reference: Vec::new(),
             target: target.into_codes(),
             vision: Vec::new(),
+            spoken: Vec::new(),
         })
     }
 

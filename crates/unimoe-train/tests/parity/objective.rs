@@ -48,6 +48,7 @@ fn batch(case: &Case) -> Batch {
         vision: Vec::new(),
         labels: case.ints("codec_labels"),
         domains: vec!["golden".into(); shape[0]],
+        spoken: Vec::new(),
         token_weights: case
             .has("aux_balance_weight")
             .then(|| case.floats("aux_balance_weight")),

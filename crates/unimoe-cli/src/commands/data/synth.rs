@@ -16,6 +16,7 @@ use crate::{args::SynthArgs, error::CliError, interrupt::Interrupt};
 pub fn run(args: &SynthArgs, interrupt: &Interrupt) -> Result<(), CliError> {
     let config = SynthConfig {
         scale: args.scale,
+        clips: args.clips.iter().copied().collect(),
         seed: args.seed,
         soundfont: args.soundfont.clone(),
         ..SynthConfig::default()
@@ -59,9 +60,9 @@ fn failure(args: &SynthArgs) -> impl FnOnce(SynthError) -> CliError {
         error @ (SynthError::NoSpeaker { .. } | SynthError::Speaker { .. }) => {
             CliError::input("espeak-ng")(error)
         }
-        error @ (SynthError::Scale { .. } | SynthError::Exhausted { .. }) => {
-            CliError::input("the scale")(error)
-        }
+        error @ (SynthError::Scale { .. }
+        | SynthError::Clips { .. }
+        | SynthError::Exhausted { .. }) => CliError::input("the number of clips")(error),
         error => CliError::input("the SoundFont")(error),
     }
 }
