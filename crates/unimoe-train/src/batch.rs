@@ -140,6 +140,13 @@ impl Batch {
 mod tests {
     use super::*;
 
+    fn two_channels() -> UniMoeConfig {
+        let mut config = UniMoeConfig::tiny();
+        config.codec.n_channels = 2;
+        config.codec.delay_pattern = vec![0, 1];
+        config
+    }
+
     fn example(prompt: &[u32], target: &[u32]) -> Example {
         Example {
             id: "x".into(),
@@ -155,9 +162,7 @@ mod tests {
 
     #[test]
     fn labels_are_the_codes_and_the_end_where_they_are_predicted() {
-        let mut config = UniMoeConfig::tiny();
-        config.codec.n_channels = 2;
-        config.codec.delay_pattern = vec![0, 1];
+        let config = two_channels();
         let (s, e, p) = (config.codec.bos, config.codec.eos, config.codec.pad);
         let place = config.codec.placeholder;
         let long = example(&[1, 2], &[s, s, 5, s, e, 6, p, e]);
@@ -182,9 +187,7 @@ mod tests {
 
     #[test]
     fn the_codes_of_a_voice_have_labels_where_they_are_to_be_learnt() {
-        let mut config = UniMoeConfig::tiny();
-        config.codec.n_channels = 2;
-        config.codec.delay_pattern = vec![0, 1];
+        let config = two_channels();
         let (s, e, p) = (config.codec.bos, config.codec.eos, config.codec.pad);
         let place = config.codec.placeholder;
         let mut spoken = example(&[1, place, place, place, place, 2], &[s, s, 5, s]);
@@ -205,9 +208,7 @@ mod tests {
 
     #[test]
     fn hidden_codes_keep_their_labels_and_the_rows_of_bos() {
-        let mut config = UniMoeConfig::tiny();
-        config.codec.n_channels = 2;
-        config.codec.delay_pattern = vec![0, 1];
+        let config = two_channels();
         let (s, p) = (config.codec.bos, config.codec.pad);
         let place = config.codec.placeholder;
         let mut spoken = example(&[1, place, place, 2], &[s, s, 5, s, 6, 5]);
