@@ -109,6 +109,15 @@ impl TempoClass {
             Self::Fast => 140.0,
         }
     }
+
+    /// Lengths of a beat in [`TICK`]s: within 4 % of the class, and halves of beats are whole ticks too.
+    fn beats(self) -> &'static [u32] {
+        match self {
+            Self::Slow => &[48, 50, 52],
+            Self::Medium => &[32, 34],
+            Self::Fast => &[22],
+        }
+    }
 }
 
 impl Mode {
@@ -169,7 +178,7 @@ pub struct Attributes {
     pub instrument: Instrument,
     /// Its tempo's class.
     pub tempo_class: TempoClass,
-    /// Beats per minute, within 4 % of the class.
+    /// Beats per minute, within 5 % of the class.
     pub bpm: f64,
     /// The scale.
     pub mode: Mode,
@@ -178,6 +187,10 @@ pub struct Attributes {
     /// Notes per beat.
     pub density: Density,
 }
+
+/// What beats are made of, in seconds: a frame of a codec of 50 frames a second. A note then begins in each frame where it began in
+/// any other, and sounds the same there.
+pub(crate) const TICK: f64 = 0.02;
 
 /// Instruments times tempo classes times modes.
 pub(crate) const COMBINATIONS: usize =
@@ -191,15 +204,20 @@ impl Attributes {
         let c = combination % COMBINATIONS;
         let (instruments, tempos) = (Instrument::ALL.len(), TempoClass::ALL.len());
         let tempo_class = TempoClass::ALL[c / instruments % tempos];
-        let bpm = tempo_class.beats_per_minute() * rng.random_range(0.96..=1.04);
+        let beat = f64::from(pick(tempo_class.beats(), rng)) * TICK;
         Self {
             instrument: Instrument::ALL[c % instruments],
             tempo_class,
-            bpm: (bpm * 10.0).round() / 10.0,
+            bpm: (6000.0 / beat).round() / 100.0,
             mode: Mode::ALL[c / instruments / tempos],
             key: pick(Key::ALL, rng),
             density: pick(Density::ALL, rng),
         }
+    }
+
+    /// Seconds of a beat: a whole number of [`TICK`]s.
+    pub(crate) fn beat(&self) -> f64 {
+        (60.0 / self.bpm / TICK).round() * TICK
     }
 }
 
@@ -215,7 +233,7 @@ mod tests {
     use crate::random;
 
     #[test]
-    fn a_round_has_every_combination_once_and_tempos_within_four_percent() {
+    fn a_round_has_every_combination_once_and_tempos_within_five_percent() {
         let mut seen = BTreeMap::new();
         for combination in 0..COMBINATIONS {
             let mut rng = random::stream(1, "test", combination);
@@ -224,8 +242,10 @@ mod tests {
                 .entry((a.instrument, a.tempo_class, a.mode))
                 .or_insert(0) += 1;
             let off = (a.bpm / a.tempo_class.beats_per_minute() - 1.0).abs();
-            // A tenth of a beat is rounded away.
-            assert!(off <= 0.04 + 0.05 / 60.0, "{a:?}");
+            assert!(off <= 0.05, "{a:?}");
+            let halves = a.beat() / (2.0 * TICK);
+            assert!((halves - halves.round()).abs() < 1e-9, "{a:?}");
+            assert!((60.0 / a.beat() - a.bpm).abs() < 0.01, "{a:?}");
         }
         assert_eq!(seen.len(), 72);
         assert!(seen.values().all(|count| *count == 1));

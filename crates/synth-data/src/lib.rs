@@ -23,6 +23,7 @@ mod caption;
 mod dataset;
 mod error;
 mod music;
+mod pitch_lock;
 mod random;
 mod resample;
 mod score;

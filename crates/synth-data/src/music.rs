@@ -1,6 +1,7 @@
 //! Music: scores rendered with a SoundFont.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,6 +10,7 @@ use std::{
 use rustysynth::{SoundFont, Synthesizer, SynthesizerSettings};
 
 use crate::{
+    attributes::Instrument,
     error::SynthError,
     resample::resample,
     score::{PIECE_SECONDS, Part, Score},
@@ -21,8 +23,12 @@ pub const DEFAULT_SOUNDFONT: &str = "/usr/share/sounds/sf2/FluidR3_GM.sf2";
 
 /// Samples per second of the rendering: the synthesizer interpolates linearly, which at 16 kHz would fold what is above 8 kHz back.
 const RENDER_RATE: u32 = 48_000;
-/// RMS of a piece in dBFS.
+/// RMS in dBFS of an instrument's melody that goes up and down, with its beats.
 const LEVEL: f64 = -20.0;
+/// The MIDI command that bends the pitch of a channel.
+const PITCH_BEND: i32 = 0xE0;
+/// Steps of a bend by a semitone: the full 8,192 are two of them.
+const BEND: f64 = 4096.0;
 /// Lengths of the fades at both ends, in seconds.
 const FADES: [f64; 2] = [0.005, 0.05];
 /// The MIDI command that chooses a channel's instrument.
@@ -33,6 +39,8 @@ const PROGRAM_CHANGE: i32 = 0xC0;
 pub struct MusicSynthesizer {
     font: Arc<SoundFont>,
     path: PathBuf,
+    /// The factor that brings each instrument to its level: the same in all pieces.
+    gains: BTreeMap<Instrument, f32>,
 }
 
 impl MusicSynthesizer {
@@ -44,13 +52,21 @@ impl MusicSynthesizer {
     /// lacks an instrument.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SynthError> {
         let path = path.as_ref().to_path_buf();
-        Ok(Self {
+        let mut synthesizer = Self {
             font: soundfont::open(&path)?,
             path,
-        })
+            gains: BTreeMap::new(),
+        };
+        for &instrument in Instrument::ALL {
+            let parts = [Part::Melody, Part::Bass, Part::Click];
+            let samples = synthesizer.render_parts(&Score::measure(instrument), &parts)?;
+            let gain = 10f64.powf(LEVEL / 20.0) / sound::rms(&samples).max(f64::MIN_POSITIVE);
+            synthesizer.gains.insert(instrument, gain as f32);
+        }
+        Ok(synthesizer)
     }
 
-    /// Renders a score: [`PIECE_SECONDS`] at [`SAMPLE_RATE`], with an RMS of -20 dBFS.
+    /// Renders a score: [`PIECE_SECONDS`] at [`SAMPLE_RATE`]. An instrument has the same level in all pieces, about -20 dBFS (RMS).
     ///
     /// # Errors
     ///
@@ -59,7 +75,8 @@ impl MusicSynthesizer {
         let samples = self.render_parts(score, &[Part::Melody, Part::Bass, Part::Click])?;
         let mut samples = resample(&samples, RENDER_RATE, SAMPLE_RATE);
         fade(&mut samples);
-        sound::normalise(&mut samples, LEVEL);
+        let gain = self.gains.get(&score.attributes.instrument).copied();
+        sound::amplify(&mut samples, gain.unwrap_or(1.0));
         Ok(samples)
     }
 
@@ -110,7 +127,14 @@ fn play(font: &Arc<SoundFont>, score: &Score, parts: &[Part]) -> Option<Vec<f32>
         synthesizer.render(&mut left[done..at], &mut right[done..at]);
         done = at;
         match begins {
-            true => synthesizer.note_on(channel(note.part), note.key, note.velocity),
+            true => {
+                if note.part != Part::Click {
+                    let bend = bend(note.key);
+                    let (low, high) = (bend & 0x7F, bend >> 7);
+                    synthesizer.process_midi_message(channel(note.part), PITCH_BEND, low, high);
+                }
+                synthesizer.note_on(channel(note.part), note.key, note.velocity);
+            }
             false => synthesizer.note_off(channel(note.part), note.key),
         }
     }
@@ -121,6 +145,31 @@ fn play(font: &Arc<SoundFont>, score: &Score, parts: &[Part]) -> Option<Vec<f32>
             .map(|(l, r)| 0.5 * (l + r))
             .collect(),
     )
+}
+
+/// The frequency nearest to a key of which a whole number of periods fills eight frames of 20 ms (6.25 Hz apart; from 500 Hz on
+/// four, from 1 kHz on two, below 250 Hz sixteen frames), in Hz: within 21 cents from C3 up. A long note is then the same few
+/// frames again and again.
+fn tuned(key: i32) -> f64 {
+    let hertz = hertz(key);
+    let grid = match hertz {
+        h if h < 250.0 => 3.125,
+        h if h < 500.0 => 6.25,
+        h if h < 1000.0 => 12.5,
+        _ => 25.0,
+    };
+    (hertz / grid).round().max(1.0) * grid
+}
+
+/// The frequency of a key in equal temperament, in Hz.
+fn hertz(key: i32) -> f64 {
+    440.0 * 2f64.powf(f64::from(key - 69) / 12.0)
+}
+
+/// The bend that tunes a key.
+fn bend(key: i32) -> i32 {
+    let semitones = 12.0 * (tuned(key) / hertz(key)).log2();
+    8192 + (BEND * semitones.clamp(-1.9, 1.9)).round() as i32
 }
 
 fn samples(seconds: f64) -> usize {
@@ -206,7 +255,7 @@ pub(crate) mod tests {
     fn a_piece_has_its_length_level_and_pitch() {
         let x = synthesizer().render(&score(3)).expect("rendered");
         assert_eq!(x.len(), 80_000);
-        assert!((20.0 * sound::rms(&x).log10() + 20.0).abs() < 0.01);
+        assert!((20.0 * sound::rms(&x).log10() + 20.0).abs() < 2.0);
         assert!(x.iter().all(|v| v.abs() < 0.9));
 
         // The first note alone: whole periods of its key fit between its zero crossings.
@@ -222,11 +271,39 @@ pub(crate) mod tests {
             .windows(2)
             .filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0)
             .count();
-        let hz = 441.0 * 2f64.powf(f64::from(first.notes[0].key - 69) / 12.0);
+        let hz = 441.0 / 440.0 * tuned(first.notes[0].key);
         assert!(
             (rising as f64 / 0.5 - hz).abs() < 3.0,
             "{rising} periods, {hz} Hz"
         );
+    }
+
+    #[test]
+    fn notes_are_near_their_keys_and_fill_whole_frames() {
+        for key in 48..=108 {
+            let cents = 1200.0 * (tuned(key) / hertz(key)).log2();
+            assert!(cents.abs() < 21.0, "key {key}: {cents} cents");
+            let periods = tuned(key) * 16.0 * 0.02;
+            assert_eq!(periods, periods.round(), "key {key}");
+        }
+        assert_eq!(bend(69), 8192 + (BEND * 12.0 * (437.5f64 / 440.0).log2()).round() as i32);
+    }
+
+    #[test]
+    fn a_note_sounds_the_same_wherever_it_is_played() {
+        let synthesizer = synthesizer();
+        let mut one = score(3);
+        one.notes.retain(|note| note.part == Part::Melody);
+        one.notes.truncate(1);
+        one.notes[0].end = one.notes[0].start + 0.4;
+        let mut later = one.clone();
+        later.notes[0].start += 37.0 * 0.02;
+        later.notes[0].end += 37.0 * 0.02;
+        let [one, later] = [one, later].map(|score| synthesizer.render(&score).expect("rendered"));
+        let moved = 37 * 320;
+        for i in 400..8000 {
+            assert!((one[i] - later[i + moved]).abs() < 1e-3, "sample {i}");
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
-use crate::attributes::{Attributes, Density, Instrument, pick};
+use crate::{
+    attributes::{Attributes, Density, Instrument, Key, Mode, TempoClass, pick},
+    random,
+};
 
 /// Seconds of a piece.
 pub const PIECE_SECONDS: f64 = 5.0;
@@ -16,7 +19,7 @@ const BAR: usize = 4;
 pub enum Part {
     /// The instrument of the caption.
     Melody,
-    /// An acoustic bass: the tonic in every bar.
+    /// An acoustic bass: the tonic where a bar begins.
     Bass,
     /// A woodblock on every beat.
     Click,
@@ -47,14 +50,27 @@ pub struct Score {
 }
 
 impl Score {
+    /// A piece by which an instrument's level is measured.
+    pub(crate) fn measure(instrument: Instrument) -> Self {
+        let attributes = Attributes {
+            instrument,
+            tempo_class: TempoClass::Medium,
+            bpm: 93.75,
+            mode: Mode::Major,
+            key: Key::E,
+            density: Density::Sparse,
+        };
+        Self::compose(attributes, &mut random::stream(0, "level", 0))
+    }
+
     /// Composes a piece.
     ///
     /// Each bar's first beat is the tonic; the others hold the chord that makes the mode, in a random order, so that even the five
     /// notes of a slow piece tell major from minor. Dense pieces step through the scale between the beats.
     pub(crate) fn compose(attributes: Attributes, rng: &mut impl Rng) -> Self {
-        let beat = 60.0 / attributes.bpm;
+        let beat = attributes.beat();
         let tonic = lowest_key(attributes.instrument) + attributes.key.semitones();
-        let bass = 36 + attributes.key.semitones();
+        let bass = 48 + attributes.key.semitones();
         let mut notes = Vec::new();
         let mut on_beats = Vec::new();
         for i in 0.. {
@@ -62,6 +78,11 @@ impl Score {
             if start >= PIECE_SECONDS - 0.1 {
                 break;
             }
+            // The bass rests with the melody's note: what sounds together then depends on the tonic alone.
+            let (first, second) = match attributes.density {
+                Density::Sparse => (0.95, false),
+                Density::Dense => (0.45, true),
+            };
             if i % BAR == 0 {
                 on_beats = bar(&attributes, rng);
                 notes.push(Note {
@@ -69,7 +90,7 @@ impl Score {
                     key: bass,
                     velocity: 60,
                     start,
-                    end: start + 0.95 * BAR as f64 * beat,
+                    end: start + first * beat,
                 });
             }
             notes.push(Note {
@@ -81,10 +102,6 @@ impl Score {
             });
             let degree = on_beats[i % BAR];
             let velocity = if i % BAR == 0 { 105 } else { 92 };
-            let (first, second) = match attributes.density {
-                Density::Sparse => (0.95, None),
-                Density::Dense => (0.45, Some(passing(&attributes, degree, rng))),
-            };
             notes.push(Note {
                 part: Part::Melody,
                 key: tonic + degree,
@@ -92,7 +109,8 @@ impl Score {
                 start,
                 end: start + first * beat,
             });
-            if let Some(degree) = second {
+            if second {
+                let degree = passing(&attributes, degree, rng);
                 let start = start + 0.5 * beat;
                 notes.push(Note {
                     part: Part::Melody,
@@ -142,19 +160,19 @@ fn passing(attributes: &Attributes, degree: i32, rng: &mut impl Rng) -> i32 {
 /// The MIDI key of the lowest C of an instrument's melodies.
 fn lowest_key(instrument: Instrument) -> i32 {
     match instrument {
-        Instrument::Guitar => 48,
         Instrument::Flute => 72,
-        Instrument::Piano | Instrument::Violin | Instrument::Trumpet | Instrument::Organ => 60,
+        Instrument::Piano
+        | Instrument::Guitar
+        | Instrument::Violin
+        | Instrument::Trumpet
+        | Instrument::Organ => 60,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        attributes::{COMBINATIONS, Mode},
-        random,
-    };
+    use crate::attributes::COMBINATIONS;
 
     fn scores() -> impl Iterator<Item = Score> {
         (0..2 * COMBINATIONS).map(|i| {
@@ -180,7 +198,7 @@ mod tests {
     #[test]
     fn every_beat_has_a_click_and_as_many_notes_as_the_density_says() {
         for score in scores() {
-            let beat = 60.0 / score.attributes.bpm;
+            let beat = score.attributes.beat();
             let clicks = part(&score, Part::Click);
             for (i, click) in clicks.iter().enumerate() {
                 assert!((click.start - FIRST_BEAT - i as f64 * beat).abs() < 1e-9);
@@ -200,7 +218,7 @@ mod tests {
     fn the_first_bar_has_the_chord_of_the_mode_and_no_note_leaves_the_scale() {
         for score in scores() {
             let mode: Mode = score.attributes.mode;
-            let beat = 60.0 / score.attributes.bpm;
+            let beat = score.attributes.beat();
             let tonic = score.attributes.key.semitones();
             let degree = |note: &Note| (note.key - tonic).rem_euclid(12);
             let melody = part(&score, Part::Melody);

@@ -11,7 +11,7 @@ pub const SAMPLE_RATE: u32 = 16_000;
 const WINDOW: f64 = 0.005;
 /// Windows below this share of the loudest one are silent: -40 dB.
 const SILENT: f64 = 0.01;
-/// Loudest sample after [`normalise`], in dBFS.
+/// Loudest sample after [`amplify`], in dBFS.
 const PEAK: f64 = -1.0;
 
 /// Cuts silence at both ends down to `margin` seconds.
@@ -31,15 +31,12 @@ pub(crate) fn trim(x: &[f32], rate: u32, margin: f64) -> &[f32] {
     }
 }
 
-/// Scales to an RMS of `level` dBFS, or less where the loudest sample would pass -1 dBFS.
-pub(crate) fn normalise(x: &mut [f32], level: f64) {
+/// Scales by a factor, or less where the loudest sample would pass -1 dBFS.
+pub(crate) fn amplify(x: &mut [f32], gain: f32) {
     let loudest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    let rms = rms(x);
-    if rms > 0.0 {
-        let amplitude = |decibel: f64| 10f64.powf(decibel / 20.0);
-        let gain = (amplitude(level) / rms).min(amplitude(PEAK) / f64::from(loudest));
-        x.iter_mut().for_each(|v| *v *= gain as f32);
-    }
+    let most = 10f64.powf(PEAK / 20.0) as f32;
+    let gain = if gain * loudest > most { most / loudest } else { gain };
+    x.iter_mut().for_each(|v| *v *= gain);
 }
 
 /// Root mean square.
@@ -89,16 +86,16 @@ mod tests {
     }
 
     #[test]
-    fn the_level_is_met_unless_the_peak_forbids_it() {
+    fn sound_is_scaled_by_the_factor_unless_the_peak_forbids_it() {
         let mut square = [0.2, -0.2].repeat(100);
-        normalise(&mut square, -20.0);
+        amplify(&mut square, 0.5);
         assert!((rms(&square) - 0.1).abs() < 1e-6);
 
-        // One sample of 100: its RMS is a tenth of its height.
         let mut click = vec![0.0; 100];
-        click[7] = 0.3;
-        normalise(&mut click, -6.0);
-        assert!((f64::from(click[7]) - 10f64.powf(-0.05)).abs() < 1e-6);
+        click[7] = -0.3;
+        amplify(&mut click, 100.0);
+        assert!((f64::from(click[7]) + 10f64.powf(-0.05)).abs() < 1e-6);
+        amplify(&mut [], 2.0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Speech by espeak-ng, a program of its own that is started for each sentence.
 
 use std::{
+    collections::BTreeMap,
     io::{Cursor, Write},
     path::PathBuf,
     process::{Command, Stdio},
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::SynthError,
+    pitch_lock,
     resample::resample,
     sound::{self, SAMPLE_RATE},
     text::Language,
@@ -17,8 +19,12 @@ use crate::{
 
 /// Silence that is left at both ends, in seconds.
 const MARGIN: f64 = 0.03;
-/// RMS of a sentence in dBFS.
+/// RMS of a speaker's first reference phrases in dBFS.
 const LEVEL: f64 = -21.0;
+/// Reference phrases that a speaker's level is taken from.
+const LEVEL_PHRASES: usize = 4;
+/// What tells espeak-ng to keep the pitch where it is.
+const MONOTONE: &str = "\u{1}0R";
 /// Sample rates in Hz that are believed.
 const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 
@@ -26,13 +32,13 @@ const RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {
-    /// A deep voice, about 88 Hz.
+    /// A man's voice, 100 Hz.
     Dan,
-    /// A man's voice, about 113 Hz.
+    /// A lighter man's voice, 150 Hz.
     Carl,
-    /// A woman's voice, about 175 Hz.
+    /// A woman's voice, 200 Hz.
     Bella,
-    /// A high voice, about 243 Hz.
+    /// A high voice, 250 Hz.
     Anna,
 }
 
@@ -50,13 +56,23 @@ impl Speaker {
         }
     }
 
-    /// espeak-ng's variant, and its pitch (0 to 99), such that a speaker sounds alike in both languages.
+    /// The pitch of the voice in Hz.
+    pub fn hertz(self) -> f64 {
+        match self {
+            Self::Dan => 100.0,
+            Self::Carl => 150.0,
+            Self::Bella => 200.0,
+            Self::Anna => 250.0,
+        }
+    }
+
+    /// espeak-ng's variant, and its pitch (0 to 99), such that it speaks at about [`Self::hertz`].
     fn variant(self, language: Language) -> (&'static str, &'static str) {
         let (variant, english, mandarin) = match self {
-            Self::Dan => ("m3", "22", "40"),
-            Self::Carl => ("m1", "70", "75"),
-            Self::Bella => ("f4", "46", "59"),
-            Self::Anna => ("f2", "72", "80"),
+            Self::Dan => ("m3", "59", "53"),
+            Self::Carl => ("Diogo", "92", "90"),
+            Self::Bella => ("f2", "64", "59"),
+            Self::Anna => ("f5", "76", "73"),
         };
         match language {
             Language::English => (variant, english),
@@ -80,27 +96,37 @@ pub(crate) trait Speak: Sync {
 #[derive(Debug, Clone)]
 pub struct SpeechSynthesizer {
     program: PathBuf,
+    /// The factor that brings each voice to its level: the same for all that it says.
+    gains: BTreeMap<(Speaker, Language), f32>,
 }
 
 impl SpeechSynthesizer {
-    /// Uses the given espeak-ng, a path or a name that is looked up in PATH, and tries each voice on a word.
+    /// Uses the given espeak-ng, a path or a name that is looked up in PATH, and tries each voice on a few phrases.
     ///
     /// # Errors
     ///
     /// [`SynthError::NoSpeaker`] where the program is absent, [`SynthError::Speaker`] where it lacks a voice.
     pub fn open(program: impl Into<PathBuf>) -> Result<Self, SynthError> {
-        let synthesizer = Self {
+        let mut synthesizer = Self {
             program: program.into(),
+            gains: BTreeMap::new(),
         };
         for language in Language::ALL {
             for speaker in Speaker::ALL {
-                synthesizer.speak(language.references()[0], speaker, language)?;
+                let mut phrases = Vec::new();
+                for text in &language.references()[..LEVEL_PHRASES] {
+                    phrases.extend(synthesizer.say(text, speaker, language)?);
+                }
+                let gain = 10f64.powf(LEVEL / 20.0) / sound::rms(&phrases);
+                synthesizer.gains.insert((speaker, language), gain as f32);
             }
         }
         Ok(synthesizer)
     }
 
-    /// Says a sentence: at [`SAMPLE_RATE`], 30 ms of silence around it, an RMS of -21 dBFS.
+    /// Says a sentence: at [`SAMPLE_RATE`], 30 ms of silence around it. A voice has the same level in everything that it says, -21
+    /// dBFS (RMS) on average. Its pitch is a whole number of periods in each 20 ms: in English always [`Speaker::hertz`], in Mandarin
+    /// the tones are steps of 50 Hz.
     ///
     /// # Errors
     ///
@@ -111,21 +137,33 @@ impl SpeechSynthesizer {
         speaker: Speaker,
         language: Language,
     ) -> Result<Vec<f32>, SynthError> {
+        let mut samples = self.say(text, speaker, language)?;
+        let gain = self.gains.get(&(speaker, language)).copied();
+        sound::amplify(&mut samples, gain.unwrap_or(1.0));
+        Ok(samples)
+    }
+
+    /// A sentence as loud as the program says it.
+    fn say(
+        &self,
+        text: &str,
+        speaker: Speaker,
+        language: Language,
+    ) -> Result<Vec<f32>, SynthError> {
         let (variant, pitch) = speaker.variant(language);
         // Words per minute; the program's word of Mandarin is short, this makes about four syllables a second.
-        let (base, speed) = match language {
-            Language::English => ("en-us", "170"),
-            Language::Mandarin => ("cmn", "235"),
+        let (base, speed, prefix) = match language {
+            Language::English => ("en-us", "170", MONOTONE),
+            Language::Mandarin => ("cmn", "235", ""),
         };
         let voice = format!("{base}+{variant}");
-        let (samples, rate) = self.run(text, &voice, pitch, speed)?;
+        let (samples, rate) = self.run(&format!("{prefix}{text}"), &voice, pitch, speed)?;
         let samples = resample(&samples, rate, SAMPLE_RATE);
-        let mut samples = sound::trim(&samples, SAMPLE_RATE, MARGIN).to_vec();
+        let samples = sound::trim(&samples, SAMPLE_RATE, MARGIN);
         if samples.is_empty() {
             return Err(self.failed(&voice, text, "it made silence"));
         }
-        sound::normalise(&mut samples, LEVEL);
-        Ok(samples)
+        Ok(pitch_lock::lock(samples, speaker.hertz()))
     }
 
     fn run(

@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 1_000;
 const LIST: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// A language of the speech.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Language {
     /// American English.
     #[serde(rename = "en")]

@@ -60,6 +60,9 @@ pub struct CodecTrainingConfig {
 pub struct CodecObjective {
     /// Length of the random pieces that are learnt from, in seconds. Default: 0.38
     pub crop_seconds: f64,
+    /// Whether the pieces begin where frames do: for sounds whose pitch and beats go with the frames, as `unimoe data synth` makes
+    /// them. The codec then hears them as it will when it encodes them whole. Default: `false`
+    pub whole_frames: bool,
     /// How much of a clip is measured in a validation, in seconds from its start. Default: 10
     pub validation_seconds: f64,
     /// Probability that a row keeps only its first codebooks, a number drawn from one to all. Default: 0.5
@@ -112,6 +115,8 @@ pub struct EnvelopeObjective {
     pub channels: usize,
     /// What the coefficients are multiplied by. Default: 2
     pub scale: f64,
+    /// Codebooks that are fitted to those channels alone, the first ones. Default: 1
+    pub codebooks: usize,
 }
 
 /// How a codec plays against discriminators.
@@ -191,6 +196,7 @@ impl Default for CodecObjective {
         let mel = MultiScaleMelLossConfig::new(16_000);
         Self {
             crop_seconds: 0.38,
+            whole_frames: false,
             validation_seconds: 10.0,
             quantizer_dropout: 0.5,
             mel_windows: mel.windows,
@@ -216,6 +222,7 @@ impl Default for EnvelopeObjective {
             weight: 5.0,
             channels: 16,
             scale: 2.0,
+            codebooks: 1,
         }
     }
 }
@@ -305,6 +312,14 @@ impl CodecObjective {
     pub(super) fn crop(&self, codec: &DacConfig) -> usize {
         let samples = (self.crop_seconds * codec.sample_rate as f64) as usize;
         samples.max(1).next_multiple_of(codec.hop_length())
+    }
+
+    /// Samples between the places where a crop may begin.
+    pub(super) fn crop_step(&self, codec: &DacConfig) -> usize {
+        match self.whole_frames {
+            true => codec.hop_length(),
+            false => 1,
+        }
     }
 
     /// Samples of a clip that are measured.

@@ -163,7 +163,8 @@ impl CodecLearner {
         let codec = self.codec.model();
         let n_codebooks = codec.config().n_codebooks;
         let dropout = objective.quantizer_dropout;
-        let crops = Crops::draw(sounds, self.crop, n_codebooks, dropout, seed);
+        let grid = objective.crop_step(codec.config());
+        let crops = Crops::draw(sounds, self.crop, grid, n_codebooks, dropout, seed);
         let shape = [sounds.len(), 1, self.crop];
         let audio = Tensor::from_data(TensorData::new(crops.samples, shape), &self.device);
         let mut weighted = Vec::new();

@@ -32,20 +32,27 @@ const CROPS: usize = 32;
 /// The constant beside an envelope, in units of the envelopes' spread.
 const CONSTANT: f64 = 4.0;
 
-/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each, the first one to the first `envelope` latent channels
-/// where there are any. The same sounds and seed give the same codebooks.
+/// The latent channels that hold a sound's envelope, and the codebooks that are fitted to them alone: the first ones each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Envelopes {
+    pub channels: usize,
+    pub codebooks: usize,
+}
+
+/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each from a multiple of `step` on, the first ones to envelopes where there are any. The same
+/// sounds and seed give the same codebooks.
 pub(super) fn fit_codebooks(
     mut codec: DacCodec,
     sounds: &[Sound],
-    length: usize,
-    envelope: usize,
+    (length, step): (usize, usize),
+    envelopes: Envelopes,
     seed: u64,
 ) -> DacCodec {
     let device = codec.encoder.conv_in.weight.val().device();
     // Nothing is learnt here: activations needn't be kept.
     let encoder = codec.encoder.clone().no_grad();
     let latents = sounds.chunks(CROPS).zip(0..).map(|(sounds, index)| {
-        let crops = Crops::draw(sounds, length, 1, 0.0, seed.wrapping_add(index));
+        let crops = Crops::draw(sounds, length, step, 1, 0.0, seed.wrapping_add(index));
         let shape = [sounds.len(), 1, length];
         let audio = Tensor::<3>::from_data(TensorData::new(crops.samples, shape), &device);
         encoder.forward(audio).detach()
@@ -70,7 +77,7 @@ pub(super) fn fit_codebooks(
         }
         false => z,
     };
-    fit(&mut codec.quantizer.quantizers, z, envelope, seed, &device);
+    fit(&mut codec.quantizer.quantizers, z, envelopes, seed, &device);
     codec
 }
 
@@ -92,7 +99,7 @@ struct Fitted {
 fn fit(
     quantizers: &mut [VectorQuantizer],
     z: Tensor<3>,
-    envelope: usize,
+    envelopes: Envelopes,
     seed: u64,
     device: &Device,
 ) {
@@ -103,8 +110,9 @@ fn fit(
     for (place, quantizer) in quantizers.iter_mut().enumerate() {
         let [entries, c] = quantizer.codebook.dims();
         let fitted = match place {
-            0 if envelope > 0 && c > 1 => {
-                Fitted::to_envelopes(&residual, envelope.min(d), entries, c, &mut rng)
+            place if place < envelopes.codebooks && envelopes.channels > 0 && c > 1 => {
+                let channels = envelopes.channels.min(d);
+                Fitted::to_envelopes(&residual, channels, entries, c, &mut rng)
             }
             _ => Fitted::to_directions(&residual, entries, c, &mut rng),
         };
@@ -323,7 +331,7 @@ mod tests {
     fn fitted_codebooks_leave_less_over_one_after_the_other() {
         let device = Device::flex();
         let random = codec(&device);
-        let fitted = fit_codebooks(random.clone(), &sounds(), 800, 0, 7);
+        let fitted = fit_codebooks(random.clone(), &sounds(), (800, 1), Envelopes::default(), 7);
         let left: Vec<f64> = (1..=3).map(|k| left_over(&fitted, k)).collect();
         assert!(left.is_sorted_by(|a, b| a > b), "{left:?}");
         assert!(left[2] < 0.2 * left_over(&random, 3), "{left:?}");
@@ -333,7 +341,8 @@ mod tests {
     fn fitting_again_gives_the_same_codebooks_and_changes_no_unquantised_sound() {
         let device = Device::flex();
         let random = codec(&device);
-        let [one, two] = [7, 7].map(|seed| fit_codebooks(random.clone(), &sounds(), 800, 0, seed));
+        let fit = |seed| fit_codebooks(random.clone(), &sounds(), (800, 1), Envelopes::default(), seed);
+        let [one, two] = [7, 7].map(fit);
         let codebook = |codec: &DacCodec| {
             let quantizer = &codec.quantizer.quantizers[2];
             quantizer
@@ -371,7 +380,11 @@ mod tests {
             }
         }
         let z = Tensor::<3>::from_data(TensorData::new(z, [1, d, t]), &device);
-        fit(&mut codec.quantizer.quantizers, z.clone(), 2, 1, &device);
+        let envelopes = Envelopes {
+            channels: 2,
+            codebooks: 1,
+        };
+        fit(&mut codec.quantizer.quantizers, z.clone(), envelopes, 1, &device);
         let quantized = codec.quantizer.forward(z.clone(), 1);
         let codes: Vec<i64> = quantized.codes.into_data().iter::<i64>().collect();
         for kind in 0..3 {
@@ -399,9 +412,13 @@ mod tests {
             domain: "none".into(),
             samples: vec![0.0; 900].into(),
         };
-        for envelope in [0, 5] {
+        for (channels, codebooks) in [(0, 1), (5, 1), (5, 3)] {
+            let envelopes = Envelopes {
+                channels,
+                codebooks,
+            };
             let silence = std::slice::from_ref(&silence);
-            let fitted = fit_codebooks(codec(&device), silence, 800, envelope, 1);
+            let fitted = fit_codebooks(codec(&device), silence, (800, 1), envelopes, 1);
             assert!(left_over(&fitted, 3).is_finite());
         }
     }

@@ -87,11 +87,16 @@ impl CodecTraining {
                     .map(|index| training.get(place(index)))
                     .collect::<Result<Vec<_>, _>>()?;
                 let length = config.objective.crop(&sizes);
-                let envelope = config
+                let step = config.objective.crop_step(&sizes);
+                let envelopes = config
                     .objective
                     .envelope
-                    .map_or(0, |envelope| envelope.channels);
-                start::fit_codebooks(codec, &sounds, length, envelope, config.run.seed)
+                    .map(|envelope| start::Envelopes {
+                        channels: envelope.channels,
+                        codebooks: envelope.codebooks,
+                    })
+                    .unwrap_or_default();
+                start::fit_codebooks(codec, &sounds, (length, step), envelopes, config.run.seed)
             }
         };
         let mut learner = CodecLearner::new(codec, config)?;
