@@ -286,7 +286,10 @@ pub(crate) mod tests {
             let periods = tuned(key) * 16.0 * 0.02;
             assert_eq!(periods, periods.round(), "key {key}");
         }
-        assert_eq!(bend(69), 8192 + (BEND * 12.0 * (437.5f64 / 440.0).log2()).round() as i32);
+        assert_eq!(
+            bend(69),
+            8192 + (BEND * 12.0 * (437.5f64 / 440.0).log2()).round() as i32
+        );
     }
 
     #[test]

@@ -83,7 +83,10 @@ fn track(x: &[f64], usual: f64) -> Vec<Option<f64>> {
                 &padded[first..first + longest],
                 &padded[first + lag..first + lag + longest],
             );
-            product / (energy(first, longest) * energy(first + lag, longest)).sqrt().max(1e-12)
+            product
+                / (energy(first, longest) * energy(first + lag, longest))
+                    .sqrt()
+                    .max(1e-12)
         };
         let found: Vec<f64> = (shortest..=longest).map(likeness).collect();
         let preferred = |i: usize| {
@@ -100,7 +103,13 @@ fn track(x: &[f64], usual: f64) -> Vec<Option<f64>> {
         }
         let (left, middle, right) = (found[best - 1], found[best], found[best + 1]);
         let bend = left - 2.0 * middle + right;
-        Some(lag + if bend < 0.0 { 0.5 * (left - right) / bend } else { 0.0 })
+        Some(
+            lag + if bend < 0.0 {
+                0.5 * (left - right) / bend
+            } else {
+                0.0
+            },
+        )
     };
     looks.into_iter().map(period).collect()
 }
@@ -109,7 +118,12 @@ fn track(x: &[f64], usual: f64) -> Vec<Option<f64>> {
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0f32; 16];
     let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let rest: f32 = a
+        .remainder()
+        .iter()
+        .zip(b.remainder())
+        .map(|(a, b)| a * b)
+        .sum();
     for (a, b) in a.zip(b) {
         for k in 0..16 {
             sums[k] += a[k] * b[k];
@@ -188,7 +202,11 @@ fn move_periods(x: &[f64], marks: &[f64], voiced: &Voiced, out: &mut [f64]) {
     let weight = |i: usize, t: f64| {
         let (left, right) = gap(i);
         let part = if t < 0.0 { -t / left } else { t / right };
-        if part < 1.0 { 0.5 + 0.5 * (PI * part).cos() } else { 0.0 }
+        if part < 1.0 {
+            0.5 + 0.5 * (PI * part).cos()
+        } else {
+            0.0
+        }
     };
     for (i, mark) in marks.iter().enumerate() {
         let (left, right) = gap(i);
@@ -238,7 +256,11 @@ fn read(x: &[f64], at: f64) -> f64 {
     let (i, t) = (at.floor(), at - at.floor());
     let sample = |k: f64| {
         let k = i + k;
-        if k < 0.0 || k >= x.len() as f64 { 0.0 } else { x[k as usize] }
+        if k < 0.0 || k >= x.len() as f64 {
+            0.0
+        } else {
+            x[k as usize]
+        }
     };
     let [a, b, c, d] = [-1.0, 0.0, 1.0, 2.0].map(sample);
     b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
@@ -256,7 +278,9 @@ mod tests {
             .map(|i| {
                 let hertz = from + (to - from) * i as f64 / n as f64;
                 phase += 2.0 * PI * hertz / f64::from(SAMPLE_RATE);
-                let sum: f64 = (1..=10).map(|k| (phase * f64::from(k)).cos() / f64::from(k)).sum();
+                let sum: f64 = (1..=10)
+                    .map(|k| (phase * f64::from(k)).cos() / f64::from(k))
+                    .sum();
                 0.1 * sum as f32
             })
             .collect()
@@ -264,7 +288,10 @@ mod tests {
 
     fn likeness(a: &[f32], b: &[f32]) -> f64 {
         let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
         };
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     }
@@ -281,7 +308,10 @@ mod tests {
                 // Whole periods, the nearest number.
                 let n = (hertz / 50.0).round() as usize;
                 let period = FRAME / n;
-                assert!(likeness(&pair[0][..period], &pair[0][period..2 * period]) > 0.97, "{hertz} Hz");
+                assert!(
+                    likeness(&pair[0][..period], &pair[0][period..2 * period]) > 0.97,
+                    "{hertz} Hz"
+                );
             }
         }
     }
@@ -298,7 +328,12 @@ mod tests {
                 like(*a).total_cmp(&like(*b))
             })
         };
-        let found: Vec<_> = y.chunks_exact(FRAME).skip(3).take(44).map(periods).collect();
+        let found: Vec<_> = y
+            .chunks_exact(FRAME)
+            .skip(3)
+            .take(44)
+            .map(periods)
+            .collect();
         assert!(found.is_sorted(), "{found:?}");
         assert_eq!((found[0], found[43]), (Some(3), Some(5)));
     }

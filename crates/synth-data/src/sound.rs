@@ -35,7 +35,11 @@ pub(crate) fn trim(x: &[f32], rate: u32, margin: f64) -> &[f32] {
 pub(crate) fn amplify(x: &mut [f32], gain: f32) {
     let loudest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let most = 10f64.powf(PEAK / 20.0) as f32;
-    let gain = if gain * loudest > most { most / loudest } else { gain };
+    let gain = if gain * loudest > most {
+        most / loudest
+    } else {
+        gain
+    };
     x.iter_mut().for_each(|v| *v *= gain);
 }
 

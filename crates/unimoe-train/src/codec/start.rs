@@ -341,7 +341,15 @@ mod tests {
     fn fitting_again_gives_the_same_codebooks_and_changes_no_unquantised_sound() {
         let device = Device::flex();
         let random = codec(&device);
-        let fit = |seed| fit_codebooks(random.clone(), &sounds(), (800, 1), Envelopes::default(), seed);
+        let fit = |seed| {
+            fit_codebooks(
+                random.clone(),
+                &sounds(),
+                (800, 1),
+                Envelopes::default(),
+                seed,
+            )
+        };
         let [one, two] = [7, 7].map(fit);
         let codebook = |codec: &DacCodec| {
             let quantizer = &codec.quantizer.quantizers[2];
@@ -384,7 +392,13 @@ mod tests {
             channels: 2,
             codebooks: 1,
         };
-        fit(&mut codec.quantizer.quantizers, z.clone(), envelopes, 1, &device);
+        fit(
+            &mut codec.quantizer.quantizers,
+            z.clone(),
+            envelopes,
+            1,
+            &device,
+        );
         let quantized = codec.quantizer.forward(z.clone(), 1);
         let codes: Vec<i64> = quantized.codes.into_data().iter::<i64>().collect();
         for kind in 0..3 {

@@ -24,6 +24,8 @@ pub struct CepstralAnalysis {
     /// Rows of the orthonormal discrete cosine transform, `[C, BANDS]`.
     cosines: Vec<f64>,
     count: usize,
+    /// Power below which a band is not heard, as a share of the loudest of a sound.
+    least: f64,
 }
 
 /// Cepstra of a sound.
@@ -52,7 +54,17 @@ impl CepstralAnalysis {
             bands: bands.into_iter().map(f64::from).collect(),
             cosines: dct_rows(count, BANDS),
             count,
+            least: 0.0,
         })
+    }
+
+    /// Hears nothing in a band that lies more than this many decibels below the loudest one of a sound: there is little of a voice there,
+    /// and much of what recorded or coded it.
+    pub fn within(self, decibel: f64) -> Self {
+        Self {
+            least: 10f64.powf(-decibel / 10.0),
+            ..self
+        }
     }
 
     /// The natural logarithm of the power in each of 40 mel bands, `[N][40]`.
@@ -65,9 +77,15 @@ impl CepstralAnalysis {
                     *sum += power * weight;
                 }
             }
-            mel.iter().map(|power| power.max(FLOOR).ln()).collect()
+            mel
         };
-        power.frames().map(frame).collect()
+        let mut frames: Vec<Vec<f64>> = power.frames().map(frame).collect();
+        let loudest = frames.iter().flatten().copied().fold(0.0, f64::max);
+        let floor = FLOOR.max(self.least * loudest);
+        for power in frames.iter_mut().flatten() {
+            *power = power.max(floor).ln();
+        }
+        frames
     }
 
     /// The cepstra of `samples`.
@@ -131,6 +149,30 @@ mod tests {
                     .all(|(x, y)| (x - y).abs() < 1e-6)
             );
         }
+    }
+
+    #[test]
+    fn what_is_far_below_the_loudest_band_is_not_heard() {
+        let hear = |range: Option<f64>, hiss: f32| {
+            let tone = |i: usize| (i as f32 * 0.2).sin() * 0.5;
+            let noise = noise(4000);
+            let sound: Vec<f32> = (0..4000).map(|i| tone(i) + hiss * noise[i]).collect();
+            let analysis = CepstralAnalysis::new(20).unwrap();
+            let analysis = match range {
+                Some(decibel) => analysis.within(decibel),
+                None => analysis,
+            };
+            analysis.cepstra(&sound).frames[10].clone()
+        };
+        let differ = |range| {
+            let (one, two) = (hear(range, 1e-4), hear(range, 4e-4));
+            one.iter()
+                .zip(&two)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f64::max)
+        };
+        assert!(differ(None) > 1.0, "{}", differ(None));
+        assert!(differ(Some(40.0)) < 0.1, "{}", differ(Some(40.0)));
     }
 
     #[test]
