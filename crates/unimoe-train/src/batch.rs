@@ -36,6 +36,8 @@ pub struct BatchSettings {
     pub unconditional: f64,
     /// Probability that a row of codes is hidden from the model, which reads padding in its place; labels stay.
     pub code_dropout: f64,
+    /// Probability that all codes of an example's sound are hidden so; those of its voice stay.
+    pub history_dropout: f64,
     /// Whether the codes of the voices have labels too.
     pub learn_voice: bool,
     /// Seed of what is drawn.
@@ -92,11 +94,13 @@ impl Batch {
                 .extend(std::iter::repeat_n(codec.placeholder, rows(example)));
             input.ids.extend(std::iter::repeat_n(pad_id, length - own));
             input.real.extend((0..length).map(|place| place < own));
-            for rows in [&example.reference, &example.target] {
+            let history = settings.history_dropout;
+            let is_forgotten = history > 0.0 && generator.random::<f64>() < history;
+            for (rows, all) in [(&example.reference, false), (&example.target, is_forgotten)] {
                 let mut rows = rows.chunks(channels);
                 input.codes.extend(rows.next().into_iter().flatten());
                 for row in rows {
-                    match generator.random::<f64>() < settings.code_dropout {
+                    match all || generator.random::<f64>() < settings.code_dropout {
                         true => input
                             .codes
                             .extend(std::iter::repeat_n(codec.pad, row.len())),
@@ -220,7 +224,14 @@ mod tests {
             };
             Batch::new(&[spoken.clone()], &config, 0, settings)
         };
+        let forgetful = BatchSettings {
+            history_dropout: 1.0,
+            ..BatchSettings::default()
+        };
+        let sound = Batch::new(&[spoken.clone()], &config, 0, forgetful);
+        assert_eq!(sound.input.codes, [s, s, 7, s, s, s, p, p, p, p]);
         let (all, none) = (batch(0.0), batch(1.0));
+        assert_eq!(sound.labels, all.labels);
         assert_eq!(all.input.codes, [s, s, 7, s, s, s, 5, s, 6, 5]);
         assert_eq!(none.input.codes, [s, s, p, p, s, s, p, p, p, p]);
         assert_eq!(all.labels, none.labels);

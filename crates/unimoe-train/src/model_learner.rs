@@ -78,6 +78,7 @@ impl ModelLearner {
         let settings = BatchSettings {
             unconditional: self.objective.unconditional,
             code_dropout: self.objective.code_dropout,
+            history_dropout: self.objective.history_dropout,
             learn_voice: self.objective.learn_voice,
             seed,
         };

@@ -36,6 +36,10 @@ pub struct ObjectiveConfig {
     /// Probability that a position's codes are hidden from the model, which still has to predict them: what comes next must
     /// then be known from the text, not from the sound so far. Default: 0, as published
     pub code_dropout: f64,
+    /// Probability that all codes of a clip are hidden from the model, those of its voice excepted: every frame then has to follow from
+    /// the prompt. A prompt tells when the second beat of a piece falls, but the first two tell all that come after; where they
+    /// are hidden, each beat asks the prompt. Default: 0, as published
+    pub history_dropout: f64,
     /// What each channel's cross entropy counts, `[K]`. The first channels carry most of what is said, the last ones mostly
     /// noise. Default: empty, all count 1, as published
     pub channel_weights: Vec<f64>,
@@ -94,6 +98,7 @@ impl Default for ObjectiveConfig {
             z_weight: 0.0,
             unconditional: 0.1,
             code_dropout: 0.0,
+            history_dropout: 0.0,
             channel_weights: Vec::new(),
             learn_voice: false,
             guided_attention: None,
@@ -154,6 +159,7 @@ impl ObjectiveConfig {
         let probabilities = [
             ("unconditional", self.unconditional),
             ("code_dropout", self.code_dropout),
+            ("history_dropout", self.history_dropout),
         ];
         for (field, found) in probabilities {
             if !(0.0..=1.0).contains(&found) {

@@ -6,8 +6,8 @@ use super::power::PowerSpectrogram;
 const WINDOW: usize = 4096;
 const HOP: usize = 1024;
 /// Where the bass lies, and where the melody and its overtones, in Hz.
-const BASS: [f64; 2] = [40.0, 160.0];
-const NOTES: [f64; 2] = [200.0, 2000.0];
+const BASS: [f64; 2] = [40.0, 230.0];
+const NOTES: [f64; 2] = [250.0, 2000.0];
 /// How far beside a note a frequency still counts, in half tones.
 const WIDTH: f64 = 0.25;
 
@@ -16,7 +16,7 @@ const WIDTH: f64 = 0.25;
 pub struct BassChroma {
     /// The strongest note of the bass, in half tones above A.
     pub bass: usize,
-    /// Share of each note in 200 to 2,000 Hz; the first is that of the bass, the next is half a tone above it.
+    /// Share of each note in 250 to 2,000 Hz; the first is that of the bass, the next is half a tone above it.
     pub notes: [f64; 12],
 }
 
