@@ -243,9 +243,9 @@ fn move_periods(x: &[f64], marks: &[f64], voiced: &Voiced, out: &mut [f64]) {
             let (left, right) = gap(nearest);
             let begin = (to - left).ceil().max(0.0) as usize;
             let end = ((to + right).floor() as usize).min(x.len() - 1);
-            for at in begin..=end {
+            for (at, sum) in out.iter_mut().enumerate().take(end + 1).skip(begin) {
                 let t = at as f64 - to;
-                out[at] += read(x, marks[nearest] + t) * weight(nearest, t);
+                *sum += read(x, marks[nearest] + t) * weight(nearest, t);
             }
         }
     }
