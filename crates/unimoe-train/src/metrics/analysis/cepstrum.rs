@@ -157,7 +157,7 @@ mod tests {
             let tone = |i: usize| (i as f32 * 0.2).sin() * 0.5;
             let noise = noise(4000);
             let sound: Vec<f32> = (0..4000).map(|i| tone(i) + hiss * noise[i]).collect();
-            let analysis = CepstralAnalysis::new(20).unwrap();
+            let analysis = CepstralAnalysis::new(20).expect("bands");
             let analysis = match range {
                 Some(decibel) => analysis.within(decibel),
                 None => analysis,
