@@ -55,7 +55,7 @@ fn the_speakers_have_their_pitches_and_are_equal_in_level() {
             assert!((1.0..3.2).contains(&seconds), "{seconds} s");
             let rms = (x.iter().map(|v| f64::from(v * v)).sum::<f64>() / x.len() as f64).sqrt();
             assert!(
-                (-24.0..-18.0).contains(&(20.0 * rms.log10())),
+                (-25.5..-17.5).contains(&(20.0 * rms.log10())),
                 "{} dBFS",
                 20.0 * rms.log10()
             );

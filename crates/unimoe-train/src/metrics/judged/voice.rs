@@ -1,7 +1,7 @@
 //! Whose voice a clip has: by its pitch, and by an embedding of its timbre.
 //!
 //! The embedding is the mean and the standard deviation of the mel cepstral coefficients 1 to 20 over the voiced frames,
-//! 40 numbers, each made comparable by its mean and spread over the reference clips. Bands that lie more than 40 dB below the loudest of a
+//! 40 numbers, each made comparable by its mean and spread over the reference clips. Bands that lie more than 50 dB below the loudest of a
 //! clip are not heard: what is there belongs to whatever coded the clip.
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::metrics::{
 /// Coefficients with the first one, which is the loudness and plays no part.
 const COEFFICIENTS: usize = 21;
 /// Decibels below the loudest band of a clip that a voice is heard within.
-const RANGE: f64 = 40.0;
+const RANGE: f64 = 50.0;
 
 /// What a clip tells of its voice.
 #[derive(Debug, Clone, PartialEq)]
