@@ -48,7 +48,6 @@ fn the_speakers_have_their_pitches_and_are_equal_in_level() {
         (Language::Mandarin, "我的朋友今天在学校看书。"),
     ];
     for (language, text) in texts {
-        let mut last = 0.0;
         for speaker in Speaker::ALL {
             let x = espeak.speak(text, speaker, language).unwrap();
             let seconds = x.len() as f64 / f64::from(SAMPLE_RATE);
@@ -61,16 +60,15 @@ fn the_speakers_have_their_pitches_and_are_equal_in_level() {
             );
             assert!(x.iter().all(|v| v.abs() < 0.9));
             let hz = pitch(&x);
+            // English keeps the pitch, lags being whole samples; in Mandarin most of a sentence may be a step beside it.
+            let most = match language {
+                Language::English => 0.02 * speaker.hertz(),
+                Language::Mandarin => 55.0,
+            };
             assert!(
-                hz > 1.15 * last,
-                "{speaker:?} at {hz} Hz, the one below at {last} Hz"
+                (hz - speaker.hertz()).abs() < most,
+                "{speaker:?} at {hz} Hz"
             );
-            // English keeps the pitch; lags are whole samples.
-            if language == Language::English {
-                let off = hz / speaker.hertz() - 1.0;
-                assert!(off.abs() < 0.02, "{speaker:?} at {hz} Hz");
-            }
-            last = hz;
         }
     }
 }
