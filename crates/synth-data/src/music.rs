@@ -58,10 +58,9 @@ impl MusicSynthesizer {
             gains: BTreeMap::new(),
         };
         for &instrument in Instrument::ALL {
-            let parts = [Part::Melody, Part::Bass, Part::Click];
-            let samples = synthesizer.render_parts(&Score::measure(instrument), &parts)?;
-            let gain = 10f64.powf(LEVEL / 20.0) / sound::rms(&samples).max(f64::MIN_POSITIVE);
-            synthesizer.gains.insert(instrument, gain as f32);
+            let samples = synthesizer.render_parts(&Score::measure(instrument), &Part::ALL)?;
+            let gain = sound::gain_to(&samples, LEVEL);
+            synthesizer.gains.insert(instrument, gain);
         }
         Ok(synthesizer)
     }
@@ -72,7 +71,7 @@ impl MusicSynthesizer {
     ///
     /// [`SynthError::SoundFontStructure`] where the SoundFont's tables point at no sound.
     pub fn render(&self, score: &Score) -> Result<Vec<f32>, SynthError> {
-        let samples = self.render_parts(score, &[Part::Melody, Part::Bass, Part::Click])?;
+        let samples = self.render_parts(score, &Part::ALL)?;
         let mut samples = resample(&samples, RENDER_RATE, SAMPLE_RATE);
         fade(&mut samples);
         let gain = self.gains.get(&score.attributes.instrument).copied();
@@ -257,6 +256,10 @@ pub(crate) mod tests {
         assert_eq!(x.len(), 80_000);
         assert!((20.0 * sound::rms(&x).log10() + 20.0).abs() < 2.0);
         assert!(x.iter().all(|v| v.abs() < 0.9));
+        // The piece that the level is taken from has it; resampling and fades take a little.
+        let measured = Score::measure(score(3).attributes.instrument);
+        let x = synthesizer().render(&measured).expect("rendered");
+        assert!((20.0 * sound::rms(&x).log10() - LEVEL).abs() < 0.2);
 
         // The first note alone: whole periods of its key fit between its zero crossings.
         let mut first = score(3);

@@ -10,10 +10,10 @@
 
 use std::f64::consts::PI;
 
-use crate::sound::SAMPLE_RATE;
+use crate::{attributes::TICK, sound::SAMPLE_RATE};
 
-/// Samples of a frame: 50 frames a second.
-pub(crate) const FRAME: usize = SAMPLE_RATE as usize / 50;
+/// Samples of a frame.
+const FRAME: usize = (SAMPLE_RATE as f64 * TICK) as usize;
 /// Periods of a frame that are possible: 100 to 400 Hz.
 const PERIODS: std::ops::RangeInclusive<usize> = 2..=8;
 /// Samples between two looks at the pitch.
@@ -194,10 +194,13 @@ fn marks(x: &[f64], voiced: &Voiced) -> Vec<f64> {
 
 /// Takes the grains of a stretch out of `out` and puts them where the periods of the frames are.
 fn move_periods(x: &[f64], marks: &[f64], voiced: &Voiced, out: &mut [f64]) {
-    let gap = |i: usize| match i {
-        0 => (marks[1] - marks[0], marks[1] - marks[0]),
-        i if i + 1 == marks.len() => (marks[i] - marks[i - 1], marks[i] - marks[i - 1]),
-        i => (marks[i] - marks[i - 1], marks[i + 1] - marks[i]),
+    // To the neighbours on both sides; the first and the last mark have one.
+    let gap = |i: usize| {
+        let (left, right) = (i.max(1), i.min(marks.len() - 2));
+        (
+            marks[left] - marks[left - 1],
+            marks[right + 1] - marks[right],
+        )
     };
     let weight = |i: usize, t: f64| {
         let (left, right) = gap(i);

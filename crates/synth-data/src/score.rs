@@ -3,14 +3,14 @@
 use rand::{Rng, RngExt, seq::SliceRandom};
 
 use crate::{
-    attributes::{Attributes, Density, Instrument, Key, Mode, TempoClass, pick},
+    attributes::{Attributes, Density, Instrument, Key, Mode, TICK, TempoClass, pick},
     random,
 };
 
 /// Seconds of a piece.
 pub const PIECE_SECONDS: f64 = 5.0;
 /// When the first beat falls, in seconds.
-pub(crate) const FIRST_BEAT: f64 = 0.02;
+pub(crate) const FIRST_BEAT: f64 = TICK;
 /// Beats of a bar.
 const BAR: usize = 4;
 
@@ -47,6 +47,10 @@ pub struct Score {
     pub attributes: Attributes,
     /// Its notes, by begin.
     pub notes: Vec<Note>,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Melody, Self::Bass, Self::Click];
 }
 
 impl Score {

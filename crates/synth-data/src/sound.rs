@@ -43,6 +43,14 @@ pub(crate) fn amplify(x: &mut [f32], gain: f32) {
     x.iter_mut().for_each(|v| *v *= gain);
 }
 
+/// The factor that brings a sound to an RMS of `level` dBFS; 1 for silence.
+pub(crate) fn gain_to(x: &[f32], level: f64) -> f32 {
+    match rms(x) {
+        rms if rms > 0.0 => (10f64.powf(level / 20.0) / rms) as f32,
+        _ => 1.0,
+    }
+}
+
 /// Root mean square.
 pub(crate) fn rms(x: &[f32]) -> f64 {
     let sum: f64 = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
@@ -100,6 +108,9 @@ mod tests {
         amplify(&mut click, 100.0);
         assert!((f64::from(click[7]) + 10f64.powf(-0.05)).abs() < 1e-6);
         amplify(&mut [], 2.0);
+
+        assert!((gain_to(&[0.2, -0.2], -20.0) - 0.5).abs() < 1e-6);
+        assert_eq!(gain_to(&[0.0; 8], -20.0), 1.0);
     }
 
     #[test]

@@ -117,8 +117,8 @@ impl SpeechSynthesizer {
                 for text in &language.references()[..LEVEL_PHRASES] {
                     phrases.extend(synthesizer.say(text, speaker, language)?);
                 }
-                let gain = 10f64.powf(LEVEL / 20.0) / sound::rms(&phrases);
-                synthesizer.gains.insert((speaker, language), gain as f32);
+                let gain = sound::gain_to(&phrases, LEVEL);
+                synthesizer.gains.insert((speaker, language), gain);
             }
         }
         Ok(synthesizer)

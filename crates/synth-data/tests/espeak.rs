@@ -49,6 +49,15 @@ fn the_speakers_have_their_pitches_and_are_equal_in_level() {
     ];
     for (language, text) in texts {
         for speaker in Speaker::ALL {
+            let mut phrases = Vec::new();
+            for phrase in &language.references()[..4] {
+                phrases.extend(espeak.speak(phrase, speaker, language).unwrap());
+            }
+            let energy: f64 = phrases.iter().map(|v| f64::from(v * v)).sum();
+            let level = 10.0 * (energy / phrases.len() as f64).log10();
+            assert!((level + 21.0).abs() < 0.5, "{speaker:?}: {level} dBFS");
+        }
+        for speaker in Speaker::ALL {
             let x = espeak.speak(text, speaker, language).unwrap();
             let seconds = x.len() as f64 / f64::from(SAMPLE_RATE);
             assert!((1.0..3.2).contains(&seconds), "{seconds} s");

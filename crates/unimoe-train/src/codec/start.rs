@@ -21,7 +21,7 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{crop::Crops, sounds::Sound};
+use super::{config::EnvelopeObjective, crop::Crops, sounds::Sound};
 
 /// Below this a spread is silence.
 const SILENCE: f64 = 1e-8;
@@ -32,20 +32,13 @@ const CROPS: usize = 32;
 /// The constant beside an envelope, in units of the envelopes' spread.
 const CONSTANT: f64 = 4.0;
 
-/// The latent channels that hold a sound's envelope, and the codebooks that are fitted to them alone: the first ones each.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Envelopes {
-    pub channels: usize,
-    pub codebooks: usize,
-}
-
-/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each from a multiple of `step` on, the first ones to envelopes where there are any. The same
-/// sounds and seed give the same codebooks.
+/// Fits the codebooks of a codec to crops of `sounds`, `length` samples each from a multiple of `step` on, the first ones to envelopes
+/// where there are any. The same sounds and seed give the same codebooks.
 pub(super) fn fit_codebooks(
     mut codec: DacCodec,
     sounds: &[Sound],
     (length, step): (usize, usize),
-    envelopes: Envelopes,
+    envelope: Option<EnvelopeObjective>,
     seed: u64,
 ) -> DacCodec {
     let device = codec.encoder.conv_in.weight.val().device();
@@ -77,7 +70,7 @@ pub(super) fn fit_codebooks(
         }
         false => z,
     };
-    fit(&mut codec.quantizer.quantizers, z, envelopes, seed, &device);
+    fit(&mut codec.quantizer.quantizers, z, envelope, seed, &device);
     codec
 }
 
@@ -99,7 +92,7 @@ struct Fitted {
 fn fit(
     quantizers: &mut [VectorQuantizer],
     z: Tensor<3>,
-    envelopes: Envelopes,
+    envelope: Option<EnvelopeObjective>,
     seed: u64,
     device: &Device,
 ) {
@@ -109,9 +102,9 @@ fn fit(
     let mut residual = DMatrix::from_row_slice(b * t, d, &values);
     for (place, quantizer) in quantizers.iter_mut().enumerate() {
         let [entries, c] = quantizer.codebook.dims();
-        let fitted = match place {
-            place if place < envelopes.codebooks && envelopes.channels > 0 && c > 1 => {
-                let channels = envelopes.channels.min(d);
+        let fitted = match envelope {
+            Some(envelope) if place < envelope.codebooks && envelope.channels > 0 && c > 1 => {
+                let channels = envelope.channels.min(d);
                 Fitted::to_envelopes(&residual, channels, entries, c, &mut rng)
             }
             _ => Fitted::to_directions(&residual, entries, c, &mut rng),
@@ -331,7 +324,7 @@ mod tests {
     fn fitted_codebooks_leave_less_over_one_after_the_other() {
         let device = Device::flex();
         let random = codec(&device);
-        let fitted = fit_codebooks(random.clone(), &sounds(), (800, 1), Envelopes::default(), 7);
+        let fitted = fit_codebooks(random.clone(), &sounds(), (800, 1), None, 7);
         let left: Vec<f64> = (1..=3).map(|k| left_over(&fitted, k)).collect();
         assert!(left.is_sorted_by(|a, b| a > b), "{left:?}");
         assert!(left[2] < 0.2 * left_over(&random, 3), "{left:?}");
@@ -341,15 +334,7 @@ mod tests {
     fn fitting_again_gives_the_same_codebooks_and_changes_no_unquantised_sound() {
         let device = Device::flex();
         let random = codec(&device);
-        let fit = |seed| {
-            fit_codebooks(
-                random.clone(),
-                &sounds(),
-                (800, 1),
-                Envelopes::default(),
-                seed,
-            )
-        };
+        let fit = |seed| fit_codebooks(random.clone(), &sounds(), (800, 1), None, seed);
         let [one, two] = [7, 7].map(fit);
         let codebook = |codec: &DacCodec| {
             let quantizer = &codec.quantizer.quantizers[2];
@@ -388,14 +373,15 @@ mod tests {
             }
         }
         let z = Tensor::<3>::from_data(TensorData::new(z, [1, d, t]), &device);
-        let envelopes = Envelopes {
+        let envelope = Some(EnvelopeObjective {
             channels: 2,
             codebooks: 1,
-        };
+            ..EnvelopeObjective::default()
+        });
         fit(
             &mut codec.quantizer.quantizers,
             z.clone(),
-            envelopes,
+            envelope,
             1,
             &device,
         );
@@ -427,12 +413,13 @@ mod tests {
             samples: vec![0.0; 900].into(),
         };
         for (channels, codebooks) in [(0, 1), (5, 1), (5, 3)] {
-            let envelopes = Envelopes {
+            let envelope = Some(EnvelopeObjective {
                 channels,
                 codebooks,
-            };
+                ..EnvelopeObjective::default()
+            });
             let silence = std::slice::from_ref(&silence);
-            let fitted = fit_codebooks(codec(&device), silence, (800, 1), envelopes, 1);
+            let fitted = fit_codebooks(codec(&device), silence, (800, 1), envelope, 1);
             assert!(left_over(&fitted, 3).is_finite());
         }
     }

@@ -88,15 +88,8 @@ impl CodecTraining {
                     .collect::<Result<Vec<_>, _>>()?;
                 let length = config.objective.crop(&sizes);
                 let step = config.objective.crop_step(&sizes);
-                let envelopes = config
-                    .objective
-                    .envelope
-                    .map(|envelope| start::Envelopes {
-                        channels: envelope.channels,
-                        codebooks: envelope.codebooks,
-                    })
-                    .unwrap_or_default();
-                start::fit_codebooks(codec, &sounds, (length, step), envelopes, config.run.seed)
+                let envelope = config.objective.envelope;
+                start::fit_codebooks(codec, &sounds, (length, step), envelope, config.run.seed)
             }
         };
         let mut learner = CodecLearner::new(codec, config)?;
