@@ -50,11 +50,10 @@ impl Animation {
     pub(crate) fn draw(attributes: &Attributes, rng: &mut impl Rng) -> Self {
         let pictures = (PIECE_SECONDS * f64::from(PICTURES_PER_SECOND)) as usize;
         let every = pictures_between_cuts(attributes.tempo_class);
-        let phase = rng.random_range(0..every);
         let mut background = rng.random_range(0..4u8);
         let mut backgrounds = Vec::with_capacity(pictures);
         for i in 0..pictures {
-            if i > 0 && i % every == phase {
+            if i > 0 && i % every == 0 {
                 background = (background + rng.random_range(1..4u8)) % 4;
             }
             backgrounds.push(background);

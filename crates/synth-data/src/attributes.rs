@@ -87,16 +87,10 @@ attribute!(
     Key {
         /// C.
         C = "C": ["C"],
-        /// D.
-        D = "D": ["D"],
         /// E.
         E = "E": ["E"],
-        /// F.
-        F = "F": ["F"],
         /// G.
         G = "G": ["G"],
-        /// A.
-        A = "A": ["A"],
     }
 );
 
@@ -110,12 +104,14 @@ impl TempoClass {
         }
     }
 
-    /// Lengths of a beat in [`TICK`]s: within 5 % of the class, and halves of beats are whole ticks too.
-    fn beats(self) -> &'static [u32] {
+    /// The length of a beat in [`TICK`]s: within 5 % of the class, and half of it is whole ticks too.
+    ///
+    /// One length for a class: where beats fall is then known from the class alone.
+    fn beat(self) -> u32 {
         match self {
-            Self::Slow => &[48, 50, 52],
-            Self::Medium => &[32, 34],
-            Self::Fast => &[22],
+            Self::Slow => 48,
+            Self::Medium => 32,
+            Self::Fast => 22,
         }
     }
 }
@@ -162,11 +158,8 @@ impl Key {
     pub(crate) fn semitones(self) -> i32 {
         match self {
             Self::C => 0,
-            Self::D => 2,
             Self::E => 4,
-            Self::F => 5,
             Self::G => 7,
-            Self::A => 9,
         }
     }
 }
@@ -204,7 +197,7 @@ impl Attributes {
         let c = combination % COMBINATIONS;
         let (instruments, tempos) = (Instrument::ALL.len(), TempoClass::ALL.len());
         let tempo_class = TempoClass::ALL[c / instruments % tempos];
-        let beat = f64::from(pick(tempo_class.beats(), rng)) * TICK;
+        let beat = f64::from(tempo_class.beat()) * TICK;
         Self {
             instrument: Instrument::ALL[c % instruments],
             tempo_class,

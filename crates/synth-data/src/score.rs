@@ -1,9 +1,9 @@
 //! Scores: which notes are played when.
 
-use rand::{Rng, RngExt, seq::SliceRandom};
+use rand::{Rng, RngExt};
 
 use crate::{
-    attributes::{Attributes, Density, Instrument, Key, Mode, TICK, TempoClass, pick},
+    attributes::{Attributes, Density, Instrument, Key, Mode, TICK, TempoClass},
     random,
 };
 
@@ -69,14 +69,14 @@ impl Score {
 
     /// Composes a piece.
     ///
-    /// Each bar's first beat is the tonic; the others hold the chord that makes the mode, in a random order, so that even the five
-    /// notes of a slow piece tell major from minor. Dense pieces step through the scale between the beats.
+    /// Each bar goes through the chord that makes the mode, upwards from the tonic or downwards to it, so that even the six notes of a
+    /// slow piece tell major from minor. Dense pieces step on to a neighbour in the scale between the beats.
     pub(crate) fn compose(attributes: Attributes, rng: &mut impl Rng) -> Self {
         let beat = attributes.beat();
         let tonic = lowest_key(attributes.instrument) + attributes.key.semitones();
         let bass = 48 + attributes.key.semitones();
         let mut notes = Vec::new();
-        let mut on_beats = Vec::new();
+        let mut upwards = true;
         for i in 0.. {
             let start = FIRST_BEAT + i as f64 * beat;
             if start >= PIECE_SECONDS - 0.1 {
@@ -88,7 +88,7 @@ impl Score {
                 Density::Dense => (0.45, true),
             };
             if i % BAR == 0 {
-                on_beats = bar(&attributes, rng);
+                upwards = rng.random_bool(0.5);
                 notes.push(Note {
                     part: Part::Bass,
                     key: bass,
@@ -104,7 +104,7 @@ impl Score {
                 start,
                 end: start + 0.1,
             });
-            let degree = on_beats[i % BAR];
+            let degree = chord_note(&attributes, i % BAR, upwards);
             let velocity = if i % BAR == 0 { 105 } else { 92 };
             notes.push(Note {
                 part: Part::Melody,
@@ -114,7 +114,7 @@ impl Score {
                 end: start + first * beat,
             });
             if second {
-                let degree = passing(&attributes, degree, rng);
+                let degree = neighbour(&attributes, degree, upwards);
                 let start = start + 0.5 * beat;
                 notes.push(Note {
                     part: Part::Melody,
@@ -129,36 +129,22 @@ impl Score {
     }
 }
 
-/// The semitones above the tonic on the beats of a bar: the tonic, then third, fifth and another note of the chord or scale.
-fn bar(attributes: &Attributes, rng: &mut impl Rng) -> Vec<i32> {
+/// The semitones above the tonic on a beat of a bar that goes up the chord to the octave, or down from it.
+fn chord_note(attributes: &Attributes, beat: usize, upwards: bool) -> i32 {
     let [tonic, third, fifth] = attributes.mode.chord();
-    let other = if rng.random_bool(0.5) {
-        12
-    } else {
-        pick(attributes.mode.scale(), rng)
-    };
-    let mut rest = [third, fifth, other];
-    rest.shuffle(rng);
-    let first = if rng.random_bool(0.3) {
-        tonic + 12
-    } else {
-        tonic
-    };
-    [first].into_iter().chain(rest).collect()
+    let notes: [i32; BAR] = [tonic, third, fifth, tonic + 12];
+    notes[if upwards { beat } else { BAR - 1 - beat }]
 }
 
-/// A note of the scale near `degree`, another one.
-fn passing(attributes: &Attributes, degree: i32, rng: &mut impl Rng) -> i32 {
+/// The next note of the scale above `degree`, or below it.
+fn neighbour(attributes: &Attributes, degree: i32, upwards: bool) -> i32 {
     let scale = attributes.mode.scale().iter();
-    let near: Vec<i32> = scale
-        .flat_map(|s| [*s, s + 12])
-        .filter(|s| *s != degree && (s - degree).abs() <= 4)
-        .collect();
-    if near.is_empty() {
-        degree
-    } else {
-        pick(&near, rng)
-    }
+    let notes = scale.flat_map(|s| [s - 12, *s, s + 12, s + 24]);
+    let next = match upwards {
+        true => notes.filter(|s| *s > degree).min(),
+        false => notes.filter(|s| *s < degree).max(),
+    };
+    next.unwrap_or(degree)
 }
 
 /// The MIDI key of the lowest C of an instrument's melodies.

@@ -71,8 +71,8 @@ impl Speaker {
         let (variant, english, mandarin) = match self {
             Self::Dan => ("m3", "59", "53"),
             Self::Carl => ("Diogo", "92", "90"),
-            Self::Bella => ("f2", "64", "59"),
-            Self::Anna => ("f5", "76", "73"),
+            Self::Bella => ("f2", "64", "64"),
+            Self::Anna => ("f5", "76", "77"),
         };
         match language {
             Language::English => (variant, english),
@@ -152,12 +152,14 @@ impl SpeechSynthesizer {
     ) -> Result<Vec<f32>, SynthError> {
         let (variant, pitch) = speaker.variant(language);
         // Words per minute; the program's word of Mandarin is short, this makes about four syllables a second.
-        let (base, speed, prefix) = match language {
-            Language::English => ("en-us", "170", MONOTONE),
-            Language::Mandarin => ("cmn", "235", ""),
+        // English has some 60 ms of silence between words.
+        let (base, speed, gap, prefix) = match language {
+            Language::English => ("en-us", "170", "2", MONOTONE),
+            Language::Mandarin => ("cmn", "235", "0", ""),
         };
         let voice = format!("{base}+{variant}");
-        let (samples, rate) = self.run(&format!("{prefix}{text}"), &voice, pitch, speed)?;
+        let manner = ["-v", &voice, "-p", pitch, "-s", speed, "-g", gap];
+        let (samples, rate) = self.run(&format!("{prefix}{text}"), &voice, &manner)?;
         let samples = resample(&samples, rate, SAMPLE_RATE);
         let samples = sound::trim(&samples, SAMPLE_RATE, MARGIN);
         if samples.is_empty() {
@@ -166,19 +168,13 @@ impl SpeechSynthesizer {
         Ok(pitch_lock::lock(samples, speaker.hertz()))
     }
 
-    fn run(
-        &self,
-        text: &str,
-        voice: &str,
-        pitch: &str,
-        speed: &str,
-    ) -> Result<(Vec<f32>, u32), SynthError> {
+    fn run(&self, text: &str, voice: &str, manner: &[&str]) -> Result<(Vec<f32>, u32), SynthError> {
         let absent = |source| SynthError::NoSpeaker {
             program: self.program.clone(),
             source,
         };
         let mut child = Command::new(&self.program)
-            .args(["-v", voice, "-p", pitch, "-s", speed])
+            .args(manner)
             // UTF-8 from standard input, where no text can be taken for an option; WAV to standard output.
             .args(["-b", "1", "--stdin", "--stdout"])
             .stdin(Stdio::piped())
