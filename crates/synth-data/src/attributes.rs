@@ -73,11 +73,11 @@ attribute!(
 );
 
 attribute!(
-    /// Notes per beat.
+    /// Notes at a time.
     Density {
         /// One.
         Sparse = "sparse": ["sparse", "with few notes"],
-        /// Two.
+        /// One or two.
         Dense = "dense": ["dense", "with many notes"],
     }
 );
@@ -87,8 +87,6 @@ attribute!(
     Key {
         /// C.
         C = "C": ["C"],
-        /// E.
-        E = "E": ["E"],
         /// G.
         G = "G": ["G"],
     }
@@ -104,7 +102,7 @@ impl TempoClass {
         }
     }
 
-    /// The length of a beat in [`TICK`]s: within 5 % of the class, and half of it is whole ticks too.
+    /// The length of a beat in [`TICK`]s: within 5 % of the class.
     ///
     /// One length for a class: where beats fall is then known from the class alone.
     fn beat(self) -> u32 {
@@ -141,16 +139,6 @@ impl Mode {
             Self::Diminished => [0, 3, 6],
         }
     }
-
-    /// Semitones above the tonic of all notes.
-    pub(crate) fn scale(self) -> &'static [i32] {
-        match self {
-            Self::Major => &[0, 2, 4, 5, 7, 9, 11],
-            Self::Minor => &[0, 2, 3, 5, 7, 8, 10],
-            Self::WholeTone => &[0, 2, 4, 6, 8, 10],
-            Self::Diminished => &[0, 1, 3, 6, 9, 10],
-        }
-    }
 }
 
 impl Key {
@@ -158,7 +146,6 @@ impl Key {
     pub(crate) fn semitones(self) -> i32 {
         match self {
             Self::C => 0,
-            Self::E => 4,
             Self::G => 7,
         }
     }
@@ -177,7 +164,7 @@ pub struct Attributes {
     pub mode: Mode,
     /// The tonic.
     pub key: Key,
-    /// Notes per beat.
+    /// Notes at a time.
     pub density: Density,
 }
 
@@ -236,8 +223,8 @@ mod tests {
                 .or_insert(0) += 1;
             let off = (a.bpm / a.tempo_class.beats_per_minute() - 1.0).abs();
             assert!(off <= 0.042, "{a:?}");
-            let halves = a.beat() / (2.0 * TICK);
-            assert!((halves - halves.round()).abs() < 1e-9, "{a:?}");
+            let ticks = a.beat() / TICK;
+            assert!((ticks - ticks.round()).abs() < 1e-9, "{a:?}");
             assert!((60.0 / a.beat() - a.bpm).abs() < 0.01, "{a:?}");
         }
         assert_eq!(seen.len(), 72);
@@ -245,9 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn the_chord_of_a_mode_is_in_its_scale_and_no_other_modes() {
+    fn the_chord_of_a_mode_is_no_other_modes() {
         for mode in Mode::ALL {
-            assert!(mode.chord().iter().all(|note| mode.scale().contains(note)));
             let same = Mode::ALL
                 .iter()
                 .filter(|other| other.chord() == mode.chord());

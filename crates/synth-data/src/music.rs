@@ -1,4 +1,7 @@
 //! Music: scores rendered with a SoundFont.
+//!
+//! Every beat fades, by its end to the same level at each tempo. So each moment tells how fast the music is, and when the next
+//! beat is due: a model that reads a few frames need not count them.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +13,7 @@ use std::{
 use rustysynth::{SoundFont, Synthesizer, SynthesizerSettings};
 
 use crate::{
-    attributes::Instrument,
+    attributes::{Instrument, TICK},
     error::SynthError,
     resample::resample,
     score::{PIECE_SECONDS, Part, Score},
@@ -33,6 +36,16 @@ const BEND: f64 = 4096.0;
 const FADES: [f64; 2] = [0.005, 0.05];
 /// The MIDI command that chooses a channel's instrument.
 const PROGRAM_CHANGE: i32 = 0xC0;
+/// The MIDI command that sets a controller, and the controller of a channel's level.
+const CONTROL_CHANGE: i32 = 0xB0;
+const EXPRESSION: i32 = 11;
+/// The full value of a controller, and the share of it that is gone at the end of a beat: some 30 dB.
+const FULL: f64 = 127.0;
+const FADE: f64 = 0.85;
+/// The channels of the notes of the melody's beats, in turn, of the bass, and of percussion.
+const MELODY: [[i32; 2]; 2] = [[0, 2], [3, 4]];
+const BASS_CHANNEL: i32 = 1;
+const PERCUSSION: i32 = 9;
 
 /// Renders scores.
 #[derive(Clone)]
@@ -98,43 +111,44 @@ impl std::fmt::Debug for MusicSynthesizer {
     }
 }
 
+/// What happens at a sample, in the order of what happens at the same one: a note ends before it can follow itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    NoteOff(i32, i32),
+    /// The level of a channel.
+    Expression(i32, i32),
+    Tune(i32, i32),
+    NoteOn(i32, i32, i32),
+}
+
 /// Plays a score, both channels together; `None` where the synthesizer refuses its settings.
 fn play(font: &Arc<SoundFont>, score: &Score, parts: &[Part]) -> Option<Vec<f32>> {
     let mut settings = SynthesizerSettings::new(RENDER_RATE as i32);
     settings.enable_reverb_and_chorus = false;
     let mut synthesizer = Synthesizer::new(font, &settings).ok()?;
-    for (part, program) in [
-        (Part::Melody, program(score.attributes.instrument)),
-        (Part::Bass, BASS),
-    ] {
-        synthesizer.process_midi_message(channel(part), PROGRAM_CHANGE, program, 0);
+    let melody = program(score.attributes.instrument);
+    for channel in MELODY.concat() {
+        synthesizer.process_midi_message(channel, PROGRAM_CHANGE, melody, 0);
     }
-
-    let mut events = Vec::new();
-    for note in score.notes.iter().filter(|note| parts.contains(&note.part)) {
-        events.push((samples(note.start), true, note));
-        events.push((samples(note.end), false, note));
-    }
-    // Ends before begins, so that a note can follow itself.
-    events.sort_by_key(|(at, begins, note)| (*at, *begins, note.part, note.key));
+    synthesizer.process_midi_message(BASS_CHANNEL, PROGRAM_CHANGE, BASS, 0);
 
     let total = samples(PIECE_SECONDS);
     let (mut left, mut right) = (vec![0.0f32; total], vec![0.0f32; total]);
     let mut done = 0;
-    for (at, begins, note) in events {
+    for (at, event) in events(score, parts) {
         let at = at.min(total);
         synthesizer.render(&mut left[done..at], &mut right[done..at]);
         done = at;
-        match begins {
-            true => {
-                if note.part != Part::Click {
-                    let bend = bend(note.key);
-                    let (low, high) = (bend & 0x7F, bend >> 7);
-                    synthesizer.process_midi_message(channel(note.part), PITCH_BEND, low, high);
-                }
-                synthesizer.note_on(channel(note.part), note.key, note.velocity);
+        match event {
+            Event::NoteOff(channel, key) => synthesizer.note_off(channel, key),
+            Event::Expression(channel, value) => {
+                synthesizer.process_midi_message(channel, CONTROL_CHANGE, EXPRESSION, value);
             }
-            false => synthesizer.note_off(channel(note.part), note.key),
+            Event::Tune(channel, bend) => {
+                let (low, high) = (bend & 0x7F, bend >> 7);
+                synthesizer.process_midi_message(channel, PITCH_BEND, low, high);
+            }
+            Event::NoteOn(channel, key, velocity) => synthesizer.note_on(channel, key, velocity),
         }
     }
     synthesizer.render(&mut left[done..], &mut right[done..]);
@@ -144,6 +158,39 @@ fn play(font: &Arc<SoundFont>, score: &Score, parts: &[Part]) -> Option<Vec<f32>
             .map(|(l, r)| 0.5 * (l + r))
             .collect(),
     )
+}
+
+/// What happens in a score, by time.
+fn events(score: &Score, parts: &[Part]) -> Vec<(usize, Event)> {
+    let mut events = Vec::new();
+    let beat = score.attributes.beat();
+    let mut last = None;
+    for note in score.notes.iter().filter(|note| parts.contains(&note.part)) {
+        let channel = match note.part {
+            // What the beat before left must not come back with this one; a second note has a tuning of its own.
+            Part::Melody => {
+                let second = last.replace(note.start) == Some(note.start);
+                MELODY[(note.start / beat) as usize % 2][usize::from(second)]
+            }
+            Part::Bass => BASS_CHANNEL,
+            Part::Click => PERCUSSION,
+        };
+        if note.part != Part::Click {
+            events.push((samples(note.start), Event::Tune(channel, bend(note.key))));
+            let ticks = (beat / TICK).round() as usize;
+            for tick in 0..ticks {
+                let value = FULL * (1.0 - FADE * tick as f64 / ticks as f64);
+                let at = samples(note.start + tick as f64 * TICK);
+                events.push((at, Event::Expression(channel, value.round() as i32)));
+            }
+        }
+        let on = Event::NoteOn(channel, note.key, note.velocity);
+        events.push((samples(note.start), on));
+        events.push((samples(note.end), Event::NoteOff(channel, note.key)));
+    }
+    events.sort_unstable();
+    events.dedup();
+    events
 }
 
 /// The frequency nearest to a key of which a whole number of periods fills eight frames of 20 ms (6.25 Hz apart; from 500 Hz on
@@ -182,15 +229,6 @@ fn fade(x: &mut [f32]) {
         let rise = (i as f32 / first as f32).min(1.0);
         let fall = ((n - i) as f32 / last as f32).min(1.0);
         *v *= rise * fall;
-    }
-}
-
-/// MIDI's tenth channel is percussion.
-fn channel(part: Part) -> i32 {
-    match part {
-        Part::Melody => 0,
-        Part::Bass => 1,
-        Part::Click => 9,
     }
 }
 

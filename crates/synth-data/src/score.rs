@@ -61,7 +61,7 @@ impl Score {
             tempo_class: TempoClass::Medium,
             bpm: 93.75,
             mode: Mode::Major,
-            key: Key::E,
+            key: Key::G,
             density: Density::Sparse,
         };
         Self::compose(attributes, &mut random::stream(0, "level", 0))
@@ -70,7 +70,7 @@ impl Score {
     /// Composes a piece.
     ///
     /// Each bar goes through the chord that makes the mode, upwards from the tonic or downwards to it, so that even the six notes of a
-    /// slow piece tell major from minor. Dense pieces step on to a neighbour in the scale between the beats.
+    /// slow piece tell major from minor. In dense pieces the tonic sounds with every other note.
     pub(crate) fn compose(attributes: Attributes, rng: &mut impl Rng) -> Self {
         let beat = attributes.beat();
         let tonic = lowest_key(attributes.instrument) + attributes.key.semitones();
@@ -82,47 +82,25 @@ impl Score {
             if start >= PIECE_SECONDS - 0.1 {
                 break;
             }
-            // The bass rests with the melody's note: what sounds together then depends on the tonic alone.
-            let (first, second) = match attributes.density {
-                Density::Sparse => (0.95, false),
-                Density::Dense => (0.45, true),
+            let mut play = |part, key, seconds: f64| {
+                notes.push(Note {
+                    part,
+                    key,
+                    velocity: if part == Part::Melody { 100 } else { 64 },
+                    start,
+                    end: start + seconds,
+                });
             };
             if i % BAR == 0 {
                 upwards = rng.random_bool(0.5);
-                notes.push(Note {
-                    part: Part::Bass,
-                    key: bass,
-                    velocity: 60,
-                    start,
-                    end: start + first * beat,
-                });
+                play(Part::Bass, bass, 0.95 * beat);
             }
-            notes.push(Note {
-                part: Part::Click,
-                key: 76,
-                velocity: 68,
-                start,
-                end: start + 0.1,
-            });
+            play(Part::Click, 76, 0.1);
             let degree = chord_note(&attributes, i % BAR, upwards);
-            let velocity = if i % BAR == 0 { 105 } else { 92 };
-            notes.push(Note {
-                part: Part::Melody,
-                key: tonic + degree,
-                velocity,
-                start,
-                end: start + first * beat,
-            });
-            if second {
-                let degree = neighbour(&attributes, degree, upwards);
-                let start = start + 0.5 * beat;
-                notes.push(Note {
-                    part: Part::Melody,
-                    key: tonic + degree,
-                    velocity: 82,
-                    start,
-                    end: start + 0.45 * beat,
-                });
+            play(Part::Melody, tonic + degree, 0.95 * beat);
+            let octave = degree % 12 == 0;
+            if attributes.density == Density::Dense && !octave {
+                play(Part::Melody, tonic, 0.95 * beat);
             }
         }
         Self { attributes, notes }
@@ -134,17 +112,6 @@ fn chord_note(attributes: &Attributes, beat: usize, upwards: bool) -> i32 {
     let [tonic, third, fifth] = attributes.mode.chord();
     let notes: [i32; BAR] = [tonic, third, fifth, tonic + 12];
     notes[if upwards { beat } else { BAR - 1 - beat }]
-}
-
-/// The next note of the scale above `degree`, or below it.
-fn neighbour(attributes: &Attributes, degree: i32, upwards: bool) -> i32 {
-    let scale = attributes.mode.scale().iter();
-    let notes = scale.flat_map(|s| [s - 12, *s, s + 12, s + 24]);
-    let next = match upwards {
-        true => notes.filter(|s| *s > degree).min(),
-        false => notes.filter(|s| *s < degree).max(),
-    };
-    next.unwrap_or(degree)
 }
 
 /// The MIDI key of the lowest C of an instrument's melodies.
@@ -196,16 +163,19 @@ mod tests {
             let beats = ((PIECE_SECONDS - 0.1 - FIRST_BEAT) / beat).ceil() as usize;
             assert_eq!(clicks.len(), beats);
             assert_eq!(part(&score, Part::Bass).len(), beats.div_ceil(BAR));
-            let each = match score.attributes.density {
-                Density::Sparse => 1,
-                Density::Dense => 2,
+            let second = match score.attributes.density {
+                Density::Sparse => 0,
+                // The third and the fifth of a bar.
+                Density::Dense => (0..beats)
+                    .filter(|beat| matches!(beat % BAR, 1 | 2))
+                    .count(),
             };
-            assert_eq!(part(&score, Part::Melody).len(), each * beats);
+            assert_eq!(part(&score, Part::Melody).len(), beats + second);
         }
     }
 
     #[test]
-    fn the_first_bar_has_the_chord_of_the_mode_and_no_note_leaves_the_scale() {
+    fn the_first_bar_has_the_chord_of_the_mode_and_no_note_leaves_it() {
         for score in scores() {
             let mode: Mode = score.attributes.mode;
             let beat = score.attributes.beat();
@@ -215,7 +185,7 @@ mod tests {
             assert!(
                 melody
                     .iter()
-                    .all(|note| mode.scale().contains(&degree(note)))
+                    .all(|note| mode.chord().contains(&degree(note)))
             );
             let bar: Vec<i32> = melody
                 .iter()

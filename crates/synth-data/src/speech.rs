@@ -71,7 +71,7 @@ impl Speaker {
         let (variant, english, mandarin) = match self {
             Self::Dan => ("m3", "59", "53"),
             Self::Carl => ("Diogo", "92", "90"),
-            Self::Bella => ("f2", "64", "64"),
+            Self::Bella => ("f2", "64", "67"),
             Self::Anna => ("f5", "76", "77"),
         };
         match language {

@@ -38,6 +38,8 @@ pub struct BatchSettings {
     pub code_dropout: f64,
     /// Probability that all codes of an example's sound are hidden so; those of its voice stay.
     pub history_dropout: f64,
+    /// How many channels, the first ones, have labels there; 0 stands for all.
+    pub history_channels: usize,
     /// Whether the codes of the voices have labels too.
     pub learn_voice: bool,
     /// Seed of what is drawn.
@@ -115,7 +117,15 @@ impl Batch {
                     None => labels.extend(std::iter::repeat_n(IGNORED, channels)),
                 }
             }
-            labels.extend(example.target.iter().map(label));
+            let told = match settings.history_channels {
+                1.. if is_forgotten => settings.history_channels,
+                _ => channels,
+            };
+            let target = example.target.iter().enumerate();
+            labels.extend(target.map(|(place, code)| match place % channels < told {
+                true => label(code),
+                false => IGNORED,
+            }));
             labels.extend(std::iter::repeat_n(IGNORED, (length - own) * channels));
         }
         let vision = (examples.iter().flat_map(|example| &example.vision))
@@ -232,6 +242,24 @@ mod tests {
         assert_eq!(sound.input.codes, [s, s, 7, s, s, s, p, p, p, p]);
         let (all, none) = (batch(0.0), batch(1.0));
         assert_eq!(sound.labels, all.labels);
+        let first = BatchSettings {
+            history_channels: 1,
+            ..forgetful
+        };
+        let first = Batch::new(&[spoken.clone()], &config, 0, first);
+        assert_eq!(first.input.codes, sound.input.codes);
+        let expected = sound.labels.iter().enumerate();
+        let expected: Vec<i64> = expected
+            .map(|(place, &label)| if place % 2 == 0 { label } else { IGNORED })
+            .collect();
+        assert_eq!(first.labels, expected);
+        assert!(first.labels.iter().any(|&label| label != IGNORED));
+        // Where nothing is hidden all channels stay.
+        let told = BatchSettings {
+            history_channels: 1,
+            ..BatchSettings::default()
+        };
+        assert_eq!(Batch::new(&[spoken], &config, 0, told).labels, all.labels);
         assert_eq!(all.input.codes, [s, s, 7, s, s, s, 5, s, 6, 5]);
         assert_eq!(none.input.codes, [s, s, p, p, s, s, p, p, p, p]);
         assert_eq!(all.labels, none.labels);

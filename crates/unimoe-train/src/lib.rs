@@ -74,7 +74,7 @@ pub use optim::{
 };
 pub use report::{
     DomainRouting, GradientConflict, ReportError, RunLog, dead_experts, gradient_conflict,
-    mutual_information, render_report, shared_parameters, write_report,
+    mutual_information, render_report, shared_parameters, write_plots, write_report,
 };
 pub use reproduce::{
     Claim, Figure, Method, MethodResult, REPRODUCTION_FILES, Reproduction, ReproductionResults,

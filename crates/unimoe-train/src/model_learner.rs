@@ -79,6 +79,7 @@ impl ModelLearner {
             unconditional: self.objective.unconditional,
             code_dropout: self.objective.code_dropout,
             history_dropout: self.objective.history_dropout,
+            history_channels: self.objective.history_channels,
             learn_voice: self.objective.learn_voice,
             seed,
         };

@@ -40,6 +40,9 @@ pub struct ObjectiveConfig {
     /// the prompt. A prompt tells when the second beat of a piece falls, but the first two tell all that come after; where they
     /// are hidden, each beat asks the prompt. Default: 0, as published
     pub history_dropout: f64,
+    /// How many channels, the first ones, are predicted where all codes of a clip are hidden. The last ones are hardly known from a
+    /// prompt alone and drown the others there. Default: 0, all of them
+    pub history_channels: usize,
     /// What each channel's cross entropy counts, `[K]`. The first channels carry most of what is said, the last ones mostly
     /// noise. Default: empty, all count 1, as published
     pub channel_weights: Vec<f64>,
@@ -99,6 +102,7 @@ impl Default for ObjectiveConfig {
             unconditional: 0.1,
             code_dropout: 0.0,
             history_dropout: 0.0,
+            history_channels: 0,
             channel_weights: Vec::new(),
             learn_voice: false,
             guided_attention: None,

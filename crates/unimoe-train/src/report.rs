@@ -16,8 +16,12 @@ mod routing;
 mod run;
 mod section;
 mod specialization;
+mod standalone;
 
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 pub(crate) use comparison::{Comparison, ComparisonLine, ComparisonTable, write_comparison};
 pub use conflict::{GradientConflict, gradient_conflict, shared_parameters};
@@ -37,6 +41,16 @@ use section::Material;
 /// A [`ReportError`] where a plot can't be drawn or the file can't be written; nothing is left then.
 pub fn write_report(path: &Path, title: &str, runs: &[RunLog]) -> Result<(), ReportError> {
     save(path, &render_report(title, runs)?)
+}
+
+/// Writes the plots of the report of `runs` to SVG files of the folder `folder`, which is made where it is absent: each with
+/// its title and legend, on white. Returns their paths, in the report's order.
+///
+/// # Errors
+///
+/// A [`ReportError`] where a plot can't be drawn or a file can't be written; the files before it are left.
+pub fn write_plots(folder: &Path, runs: &[RunLog]) -> Result<Vec<PathBuf>, ReportError> {
+    standalone::write(folder, &sections(runs)?)
 }
 
 /// Writes a page to the file `path`, whole or not at all.

@@ -13,6 +13,9 @@ pub struct ReportArgs {
     /// HTML file to write; replaced if it is there
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
+    /// Write each plot to an SVG file of this folder too
+    #[arg(long, value_name = "FOLDER")]
+    pub plots: Option<PathBuf>,
     /// Heading of the report
     #[arg(long, value_name = "TEXT", default_value = "Training")]
     pub title: String,

@@ -1,9 +1,9 @@
 //! `unimoe report`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use unimoe_train::{ReportError, RunLog, write_report};
+use unimoe_train::{ReportError, RunLog, write_plots, write_report};
 
 use crate::{args::ReportArgs, error::CliError, report};
 
@@ -18,20 +18,27 @@ pub fn run(args: &ReportArgs) -> Result<(), CliError> {
     struct Report<'a> {
         path: &'a Path,
         runs: Vec<&'a str>,
+        plots: Vec<PathBuf>,
     }
     let mut runs = Vec::new();
     for folder in &args.runs {
         let what = format!("the run {}", folder.display());
         runs.extend(RunLog::read_all(folder).map_err(CliError::input(what))?);
     }
-    write_report(&args.output, &args.title, &runs).map_err(|error| match error {
-        ReportError::Io { source, .. } => CliError::output(&args.output)(source),
+    let failed = |error| match error {
+        ReportError::Io { path, source } => CliError::output(&path)(source),
         error => CliError::work("draw the report")(error),
-    })?;
+    };
+    write_report(&args.output, &args.title, &runs).map_err(failed)?;
+    let plots = match &args.plots {
+        Some(folder) => write_plots(folder, &runs).map_err(failed)?,
+        None => Vec::new(),
+    };
     if args.json {
         return report::json(&Report {
             path: &args.output,
             runs: runs.iter().map(|run| run.name.as_str()).collect(),
+            plots,
         });
     }
     let count = runs.len();
