@@ -38,6 +38,9 @@ pub struct BatchSettings {
     pub code_dropout: f64,
     /// Probability that all codes of an example's sound are hidden so; those of its voice stay.
     pub history_dropout: f64,
+    /// Probability that a code of an example's sound is replaced, where the model reads it, by one of the same channel at another
+    /// place; labels stay.
+    pub code_noise: f64,
     /// How many channels, the first ones, have labels there; 0 stands for all.
     pub history_channels: usize,
     /// Whether the codes of the voices have labels too.
@@ -98,7 +101,14 @@ impl Batch {
             input.real.extend((0..length).map(|place| place < own));
             let history = settings.history_dropout;
             let is_forgotten = history > 0.0 && generator.random::<f64>() < history;
-            for (rows, all) in [(&example.reference, false), (&example.target, is_forgotten)] {
+            let noisy = noisy(
+                &example.target,
+                channels,
+                settings.code_noise,
+                &mut generator,
+            );
+            let target = noisy.as_ref().unwrap_or(&example.target);
+            for (rows, all) in [(&example.reference, false), (target, is_forgotten)] {
                 let mut rows = rows.chunks(channels);
                 input.codes.extend(rows.next().into_iter().flatten());
                 for row in rows {
@@ -148,6 +158,28 @@ impl Batch {
     pub fn tokens(&self) -> u64 {
         self.input.real.iter().filter(|&&real| real).count() as u64
     }
+}
+
+/// Codes of which some are those of another place; `None` where none is to be.
+fn noisy(
+    codes: &[u32],
+    channels: usize,
+    share: f64,
+    generator: &mut ChaCha8Rng,
+) -> Option<Vec<u32>> {
+    let rows = codes.len() / channels;
+    if share <= 0.0 || rows == 0 {
+        return None;
+    }
+    let mut noisy = codes.to_vec();
+    // The first row is the begin's.
+    for (place, code) in noisy.iter_mut().enumerate().skip(channels) {
+        if generator.random::<f64>() < share {
+            let other = generator.random_range(0..rows);
+            *code = codes[other * channels + place % channels];
+        }
+    }
+    Some(noisy)
 }
 
 #[cfg(test)]
@@ -254,6 +286,20 @@ mod tests {
             .collect();
         assert_eq!(first.labels, expected);
         assert!(first.labels.iter().any(|&label| label != IGNORED));
+        // Every code may be another of its channel; what is to be predicted stays.
+        let noisy = BatchSettings {
+            code_noise: 1.0,
+            ..BatchSettings::default()
+        };
+        let noisy = Batch::new(&[spoken.clone()], &config, 0, noisy);
+        assert_eq!(noisy.labels, all.labels);
+        assert_eq!(noisy.input.codes[..6], all.input.codes[..6]);
+        let of_the_channel = |place: usize, code: &u32| match place % 2 {
+            0 => [s, 5, 6].contains(code),
+            _ => [s, 5].contains(code),
+        };
+        let mut read = noisy.input.codes[6..].iter().enumerate();
+        assert!(read.all(|(place, code)| of_the_channel(place, code)));
         // Where nothing is hidden all channels stay.
         let told = BatchSettings {
             history_channels: 1,

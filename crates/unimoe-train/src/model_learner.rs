@@ -78,6 +78,7 @@ impl ModelLearner {
         let settings = BatchSettings {
             unconditional: self.objective.unconditional,
             code_dropout: self.objective.code_dropout,
+            code_noise: self.objective.code_noise,
             history_dropout: self.objective.history_dropout,
             history_channels: self.objective.history_channels,
             learn_voice: self.objective.learn_voice,

@@ -36,6 +36,9 @@ pub struct ObjectiveConfig {
     /// Probability that a position's codes are hidden from the model, which still has to predict them: what comes next must
     /// then be known from the text, not from the sound so far. Default: 0, as published
     pub code_dropout: f64,
+    /// Probability that a code which the model reads is replaced by one of the same channel at another place of the sound: a
+    /// model that only ever reads right codes knows nothing more once it has written a wrong one. Default: 0, as published
+    pub code_noise: f64,
     /// Probability that all codes of a clip are hidden from the model, those of its voice excepted: every frame then has to follow from
     /// the prompt. A prompt tells when the second beat of a piece falls, but the first two tell all that come after; where they
     /// are hidden, each beat asks the prompt. Default: 0, as published
@@ -101,6 +104,7 @@ impl Default for ObjectiveConfig {
             z_weight: 0.0,
             unconditional: 0.1,
             code_dropout: 0.0,
+            code_noise: 0.0,
             history_dropout: 0.0,
             history_channels: 0,
             channel_weights: Vec::new(),
@@ -163,6 +167,7 @@ impl ObjectiveConfig {
         let probabilities = [
             ("unconditional", self.unconditional),
             ("code_dropout", self.code_dropout),
+            ("code_noise", self.code_noise),
             ("history_dropout", self.history_dropout),
         ];
         for (field, found) in probabilities {
