@@ -34,13 +34,19 @@ fn runs_are_drawn_into_one_page() {
         "page.html",
         "--title",
         "Mine",
+        "--plots",
+        "plots",
         "--json",
     ];
     let told: Value = serde_json::from_str(&place.works(&line)).unwrap();
-    assert_eq!(
-        told,
-        json!({"path": "page.html", "runs": ["warmup", "joint"]})
-    );
+    assert_eq!(told["path"], "page.html");
+    assert_eq!(told["runs"], json!(["warmup", "joint"]));
+    let plots = told["plots"].as_array().unwrap();
+    assert!(plots.contains(&json!("plots/training-loss-music.svg")));
+    for plot in plots {
+        let plot = fs::read_to_string(place.path(plot.as_str().unwrap())).unwrap();
+        assert!(plot.starts_with("<svg"));
+    }
     let page = fs::read_to_string(place.path("page.html")).unwrap();
     assert!(page.contains("<h1>Mine</h1>") && page.contains("<svg"));
     // The folder of both gives both.
