@@ -197,7 +197,7 @@ impl Attributes {
 
     /// Seconds of a beat: a whole number of [`TICK`]s.
     pub(crate) fn beat(&self) -> f64 {
-        (60.0 / self.bpm / TICK).round() * TICK
+        f64::from(self.tempo_class.beat()) * TICK
     }
 }
 

@@ -1,4 +1,4 @@
-//! The English sentences: of two to seven words, all of them among about a hundred, none of which sounds like another.
+//! The English sentences: of two to seven words, all of them among about a hundred, none of which sounds like another but for "to" and "two".
 
 use super::{grammar::Grammar, spelling::Spelling};
 

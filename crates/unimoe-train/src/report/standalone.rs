@@ -1,7 +1,6 @@
 //! Plots as files of their own, for pages and papers.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -33,16 +32,15 @@ pub(super) fn write(folder: &Path, sections: &[Section]) -> Result<Vec<PathBuf>,
         Block::Plot(figure) => Some(figure),
         _ => None,
     });
-    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    let mut paths = Vec::new();
+    let mut paths: Vec<PathBuf> = Vec::new();
     for figure in figures {
         let name = slug(&figure.title);
-        let times = taken.entry(name.clone()).or_insert(0);
-        *times += 1;
-        let path = match *times {
-            1 => folder.join(format!("{name}.svg")),
-            times => folder.join(format!("{name}-{times}.svg")),
-        };
+        let mut path = folder.join(format!("{name}.svg"));
+        let mut times = 1;
+        while paths.contains(&path) {
+            times += 1;
+            path = folder.join(format!("{name}-{times}.svg"));
+        }
         save(&path, &drawing(figure))?;
         paths.push(path);
     }
@@ -131,7 +129,13 @@ mod tests {
     fn each_plot_is_a_file_of_its_own_whatever_its_title() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut section = Section::new("s");
-        for title in ["Loss: music", "Loss, music", "../..", "Loss & <b>"] {
+        for title in [
+            "Loss: music",
+            "Loss, music",
+            "../..",
+            "Loss & <b>",
+            "Loss: music 2",
+        ] {
             section.plot(Some(figure(title)));
         }
         let paths = write(&folder.path().join("plots"), &[section]).expect("written");
@@ -143,6 +147,7 @@ mod tests {
             "loss-music-2.svg",
             "plot.svg",
             "loss-b.svg",
+            "loss-music-2-2.svg",
         ];
         assert_eq!(names, expected);
         for path in &paths {
