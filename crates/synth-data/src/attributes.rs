@@ -130,7 +130,19 @@ impl Mode {
         }
     }
 
+    /// Semitones above the tonic on the beats of a bar: the notes of the mode's chord in the mood's own way. Happy music rises, sad
+    /// music falls, dreamy music sways, tense music leaps.
+    pub(crate) fn figure(self) -> [i32; 4] {
+        match self {
+            Self::Major => [0, 4, 7, 12],
+            Self::Minor => [12, 7, 3, 0],
+            Self::WholeTone => [8, 4, 8, 12],
+            Self::Diminished => [6, 0, 6, 3],
+        }
+    }
+
     /// Semitones above the tonic: the chord that melodies dwell on, tonic first.
+    #[cfg(test)]
     pub(crate) fn chord(self) -> [i32; 3] {
         match self {
             Self::Major => [0, 4, 7],

@@ -69,14 +69,15 @@ impl Score {
 
     /// Composes a piece.
     ///
-    /// Each bar goes through the chord that makes the mode, upwards from the tonic or downwards to it, so that even the six notes of a
-    /// slow piece tell major from minor. In dense pieces the tonic sounds with every other note.
+    /// Each bar has the figure of the mode's mood, which goes through its chord: even the six notes of a slow piece tell major from
+    /// minor, and the first one tells which figure has begun. From the second bar on, the last two notes may change places. In dense
+    /// pieces the tonic sounds with every other note.
     pub(crate) fn compose(attributes: Attributes, rng: &mut impl Rng) -> Self {
         let beat = attributes.beat();
         let tonic = lowest_key(attributes.instrument) + attributes.key.semitones();
         let bass = 48 + attributes.key.semitones();
         let mut notes = Vec::new();
-        let mut upwards = true;
+        let mut turned = false;
         for i in 0.. {
             let start = FIRST_BEAT + i as f64 * beat;
             if start >= PIECE_SECONDS - 0.1 {
@@ -92,11 +93,11 @@ impl Score {
                 });
             };
             if i % BAR == 0 {
-                upwards = rng.random_bool(0.5);
+                turned = i > 0 && rng.random_bool(0.5);
                 play(Part::Bass, bass, 0.95 * beat);
             }
             play(Part::Click, 76, 0.1);
-            let degree = chord_note(&attributes, i % BAR, upwards);
+            let degree = figure_note(&attributes, i % BAR, turned);
             play(Part::Melody, tonic + degree, 0.95 * beat);
             let octave = degree % 12 == 0;
             if attributes.density == Density::Dense && !octave {
@@ -107,11 +108,15 @@ impl Score {
     }
 }
 
-/// The semitones above the tonic on a beat of a bar that goes up the chord to the octave, or down from it.
-fn chord_note(attributes: &Attributes, beat: usize, upwards: bool) -> i32 {
-    let [tonic, third, fifth] = attributes.mode.chord();
-    let notes: [i32; BAR] = [tonic, third, fifth, tonic + 12];
-    notes[if upwards { beat } else { BAR - 1 - beat }]
+/// The semitones above the tonic on a beat of a bar, whose last two notes may have changed places.
+fn figure_note(attributes: &Attributes, beat: usize, turned: bool) -> i32 {
+    let [one, two, three, four] = attributes.mode.figure();
+    let notes: [i32; BAR] = if turned {
+        [one, two, four, three]
+    } else {
+        [one, two, three, four]
+    };
+    notes[beat]
 }
 
 /// The MIDI key of the lowest C of an instrument's melodies.
@@ -165,9 +170,9 @@ mod tests {
             assert_eq!(part(&score, Part::Bass).len(), beats.div_ceil(BAR));
             let second = match score.attributes.density {
                 Density::Sparse => 0,
-                // The third and the fifth of a bar.
-                Density::Dense => (0..beats)
-                    .filter(|beat| matches!(beat % BAR, 1 | 2))
+                Density::Dense => part(&score, Part::Melody)
+                    .iter()
+                    .filter(|note| (note.key - score.attributes.key.semitones()) % 12 != 0)
                     .count(),
             };
             assert_eq!(part(&score, Part::Melody).len(), beats + second);
