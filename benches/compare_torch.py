@@ -1,6 +1,7 @@
 """PyTorch's side of `compare`: times the named cases on the CPU, one JSON line each.
 
-The shapes are those of the Rust benchmarks beside this file; weights and inputs are random, numbers are float32.
+The shapes are those of the Rust benchmarks beside this file; weights and inputs are random, numbers are float32, or bfloat16 in
+cases named `..._bf16`.
 Needs torch and transformers 4.53.1. Run by `compare`, or by hand:
 
     python compare_torch.py --threads 2 --runs 5 moe_topk_512
@@ -233,10 +234,13 @@ CASES = [dac_encode_10s, dac_decode_10s, moe_topk_512, moe_topk_2, moe_padded_51
 CASES += [preprocess_64_frames, preprocess_64_frames_integer, train_step_small]
 # The cases that need gradients.
 TRAINING = [train_step_small]
+# The cases that are measured in bfloat16 too, as `NAME_bf16`.
+BRAIN_FLOATS = [moe_topk_512, moe_topk_2, decode_step_4_layers]
 
 
-def measure(build, runs):
+def measure(build, dtype, runs):
     """Median seconds of `runs` calls after one that isn't counted."""
+    torch.set_default_dtype(dtype)
     with torch.inference_mode(build not in TRAINING):
         call = build()
         call()
@@ -249,7 +253,8 @@ def measure(build, runs):
 
 
 def main():
-    by_name = {case.__name__: case for case in CASES}
+    by_name = {case.__name__: (case, torch.float32) for case in CASES}
+    by_name |= {f"{case.__name__}_bf16": (case, torch.bfloat16) for case in BRAIN_FLOATS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(by_name)}; default: all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -261,7 +266,7 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     for name in arguments.cases or by_name:
-        print(json.dumps({"case": name, "seconds": measure(by_name[name], arguments.runs)}), flush=True)
+        print(json.dumps({"case": name, "seconds": measure(*by_name[name], arguments.runs)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-//! One cached decoding step of four layers of the released width: `decode_step_4_layers`.
+//! One cached decoding step of four layers of the released width: `decode_step_4_layers` (also `_bf16`).
 #![allow(missing_docs)]
 
 use benches::{Case, case, criterion, device, wait};
+use burn::tensor::DType;
 use criterion::{Criterion, criterion_group, criterion_main};
 use unimoe_model::{DecodeState, LoadOptions, ModelInput, UniMoe, UniMoeConfig};
 
@@ -59,16 +60,25 @@ impl Case for Step {
 
 fn decode(criterion: &mut Criterion) {
     let device = device();
-    case(criterion, "decode_step_4_layers", || {
-        let config = config();
-        let codes = 0..BATCH * config.codec.n_channels;
-        Step {
-            model: UniMoe::random(&config, 0, LoadOptions::default(), &device).expect("f32"),
-            codes: codes.map(|n| (n * 37 % 1024) as u32).collect(),
-            state: None,
-            steps: 0,
-        }
-    });
+    for (name, dtype) in [
+        ("decode_step_4_layers", DType::F32),
+        ("decode_step_4_layers_bf16", DType::BF16),
+    ] {
+        case(criterion, name, || {
+            let config = config();
+            let options = LoadOptions {
+                dtype,
+                ..LoadOptions::default()
+            };
+            let codes = 0..BATCH * config.codec.n_channels;
+            Step {
+                model: UniMoe::random(&config, 0, options, &device).expect("a float type"),
+                codes: codes.map(|n| (n * 37 % 1024) as u32).collect(),
+                state: None,
+                steps: 0,
+            }
+        });
+    }
 }
 
 criterion_group! { name = cases; config = criterion(); targets = decode }

@@ -4,7 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{DType, Device, Distribution, Tensor},
+};
 use criterion::Criterion;
 use unimoe_model::DeviceChoice;
 
@@ -84,4 +87,15 @@ pub fn noise<const D: usize>(shape: [usize; D], std: f64, device: &Device) -> Te
 /// Waits for a result by reading it, as a caller on any device would have to.
 pub fn wait<const D: usize>(output: Tensor<D>) {
     std::hint::black_box(output.into_data());
+}
+
+/// A module with its parameters in another type.
+pub fn cast<M: Module>(module: M, dtype: DType) -> M {
+    struct Cast(DType);
+    impl ModuleMapper for Cast {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor.cast(self.0))
+        }
+    }
+    module.map(&mut Cast(dtype))
 }

@@ -168,7 +168,8 @@ impl<F: Fused<N>, const N: usize> Backward<Flex, N> for Step<F, N> {
     }
 }
 
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
+/// The tensor, copied where its values don't follow each other.
+pub fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() {
         tensor
     } else {

@@ -3,7 +3,8 @@
 //! Every function runs and differentiates on every backend, in Burn's tensor API. On the CPU (feature `flex`), in
 //! float32, it takes one pass over the memory instead of five to ten, vectorised and on all threads, and has a gradient
 //! of its own; the form in the tensor API is what it is tested against. The module `graph` records such operations of
-//! other crates too, and `rows` runs their loops.
+//! other crates too, and `rows` runs their loops. [`linear`] and [`project`] multiply by weights of 16 or 8 bits without
+//! converting them beforehand, where nothing is recorded.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -23,6 +24,7 @@ mod arithmetic;
 mod cross_entropy;
 #[cfg(feature = "flex")]
 pub mod graph;
+mod linear;
 mod rms_norm;
 mod rotary;
 #[cfg(feature = "flex")]
@@ -33,6 +35,7 @@ mod swiglu;
 mod testing;
 
 pub use cross_entropy::cross_entropy;
+pub use linear::{linear, project};
 pub use rms_norm::rms_norm;
 pub use rotary::rotate_heads;
 pub use softmax::{CausalMask, causal_softmax};

@@ -8,7 +8,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor},
 };
-use fused_ops::swiglu;
+use fused_ops::{project, swiglu};
 
 /// A block that the router may send tokens to.
 pub trait Expert: Module {
@@ -73,9 +73,9 @@ impl SwiGlu {
     /// - x: `[..., D]`
     /// - output: `[..., D]`
     pub fn forward<const N: usize>(&self, x: Tensor<N>) -> Tensor<N> {
-        let gate = self.gate_proj.forward(x.clone());
-        self.down_proj
-            .forward(swiglu(gate, self.up_proj.forward(x)))
+        let gate = project(&self.gate_proj, x.clone());
+        let up = project(&self.up_proj, x);
+        project(&self.down_proj, swiglu(gate, up))
     }
 }
 

@@ -3,8 +3,9 @@
 use burn::{
     module::Module,
     nn::Linear,
-    tensor::{DType, Tensor, module::linear},
+    tensor::{DType, Tensor},
 };
+use fused_ops::project;
 
 /// Scores every column of the router for every token.
 ///
@@ -24,8 +25,7 @@ pub trait Gate: Module {
 /// `L = x W_g`, computed in f32 even where the weight is stored in half precision.
 impl Gate for Linear {
     fn logits(&self, x: Tensor<2>) -> Tensor<2> {
-        let bias = self.bias.as_ref().map(|bias| in_f32(bias.val()));
-        linear(x, in_f32(self.weight.val()), bias)
+        project(self, x)
     }
 }
 

@@ -11,7 +11,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{DType, Device, Tensor},
 };
-use fused_ops::{CausalMask, causal_softmax};
+use fused_ops::{CausalMask, causal_softmax, project};
 
 use crate::{cache::LayerCache, mrope::RopeTable};
 
@@ -121,8 +121,8 @@ impl GroupedQueryAttention {
     ) -> (Tensor<3>, Vec<Tensor<4>>) {
         let [batch, length, _] = x.dims();
         let scale = (self.d_head as f64).powf(-0.5);
-        let q = rope.rotate_heads(self.q_proj.forward(x.clone()), self.n_heads, scale);
-        let k = rope.rotate_heads(self.k_proj.forward(x.clone()), self.n_kv_heads, 1.0);
+        let q = rope.rotate_heads(project(&self.q_proj, x.clone()), self.n_heads, scale);
+        let k = rope.rotate_heads(project(&self.k_proj, x.clone()), self.n_kv_heads, 1.0);
         let v = (self.v_proj.forward(x))
             .reshape([batch, length, self.n_kv_heads, self.d_head])
             .swap_dims(1, 2);
@@ -158,7 +158,7 @@ impl GroupedQueryAttention {
         let merged = context
             .swap_dims(1, 2)
             .reshape([batch, length, self.n_heads * self.d_head]);
-        (self.o_proj.forward(merged), observed)
+        (project(&self.o_proj, merged), observed)
     }
 
     /// Softmax attention of `q` `[B, Q, n, h]`, from query `first` on and already scaled, over `k`, `v` `[B, N, T, h]` to

@@ -10,7 +10,7 @@ const MEMORY_SHARE: f64 = 0.8;
 /// The type that `device` is fast at and that fits.
 ///
 /// A GPU takes bf16 where it has it. The processor takes f32 while that fits the free memory, else f16,
-/// which Burn multiplies natively; bf16 would be converted at every use.
+/// whose attention Burn computes without converting it, as it does bf16's.
 pub(crate) fn choose_dtype(config: &UniMoeConfig, device: &Device) -> DType {
     let device = &device.clone().inner();
     if !Backend::Cpu.devices().contains(device) {

@@ -49,7 +49,7 @@ impl CodecHead {
     /// - output: `[B, S, K, V]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<4> {
         let [batch, length, _] = hidden.dims();
-        let logits = self.projection.forward(hidden);
+        let logits = fused_ops::project(&self.projection, hidden);
         let n_codes = logits.dims()[2] / self.n_channels;
         logits.reshape([batch, length, self.n_channels, n_codes])
     }

@@ -8,7 +8,7 @@ use burn::{
     nn::{Embedding, EmbeddingConfig, Linear, LinearConfig},
     tensor::{DType, Device, Int, Tensor, TensorData},
 };
-use fused_ops::CausalMask;
+use fused_ops::{CausalMask, project};
 use model_files::{Loaded, ModelPath, Shards, Source};
 use moe_router::{Routing, RoutingContext, RoutingNoise};
 use vision_encoder::{VisionEncoder, VisionInput, VisionKind};
@@ -352,7 +352,7 @@ impl UniMoe {
     /// - hidden: `[B, S, D]`
     /// - output: `[B, S, vocabulary]`
     pub fn text_logits(&self, hidden: Tensor<3>) -> Option<Tensor<3>> {
-        Some(self.text_head.as_ref()?.forward(hidden))
+        Some(project(self.text_head.as_ref()?, hidden))
     }
 
     fn embed_codes(&self, codes: &[u32]) -> Tensor<2> {
