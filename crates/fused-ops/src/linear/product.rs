@@ -198,6 +198,8 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     /// Adds to the sums of `M` rows, in tiles of `N` vectors; returns `M`.
+    // Loops, not closures: a closure is no part of the function that is compiled for the vectors.
+    #[allow(clippy::needless_range_loop, clippy::manual_memcpy)]
     #[inline(always)]
     fn run<S: Simd, const M: usize, const N: usize>(
         &self,
