@@ -169,7 +169,7 @@ impl<F: Fused<N>, const N: usize> Backward<Flex, N> for Step<F, N> {
 }
 
 /// The tensor, copied where its values don't follow each other.
-pub fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() {
         tensor
     } else {

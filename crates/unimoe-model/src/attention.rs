@@ -123,7 +123,7 @@ impl GroupedQueryAttention {
         let scale = (self.d_head as f64).powf(-0.5);
         let q = rope.rotate_heads(project(&self.q_proj, x.clone()), self.n_heads, scale);
         let k = rope.rotate_heads(project(&self.k_proj, x.clone()), self.n_kv_heads, 1.0);
-        let v = (self.v_proj.forward(x))
+        let v = project(&self.v_proj, x)
             .reshape([batch, length, self.n_kv_heads, self.d_head])
             .swap_dims(1, 2);
         let (k, v) = match cache {
