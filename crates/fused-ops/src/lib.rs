@@ -33,6 +33,8 @@ mod softmax;
 mod swiglu;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "flex")]
+mod tiles;
 
 pub use cross_entropy::cross_entropy;
 pub use linear::{linear, project};

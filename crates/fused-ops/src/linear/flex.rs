@@ -3,17 +3,24 @@
 use std::borrow::Cow;
 
 use burn::{
-    backend::{BackendTensor, DispatchTensorKind, Flex},
+    backend::{BackendTensor, DispatchTensorKind, Flex, ops::FloatTensorOps},
     tensor::{DType, Element, Shape, Tensor, bf16, f16, quantization::QuantScheme},
 };
 use burn_flex::{FlexQTensor, FlexTensor};
 use pulp::bytemuck::Pod;
 
 use super::{
-    product::{Panel, Size, multiply},
-    stored::{Floats, Scaled, Widened},
+    product::{Panel, multiply},
+    stored::{Floats, Scaled, Stored, Widened},
 };
-use crate::{graph::contiguous, rows::vectorised};
+use crate::{
+    graph::contiguous,
+    rows::vectorised,
+    tiles::{Matrix, Size, Unit, add_product},
+};
+
+/// Rows from which on the processor's tiles are worth their packing.
+const MANY: usize = 8;
 
 /// The product, where the weights have a form of their own and nothing is recorded.
 pub(super) fn linear<const D: usize>(
@@ -32,7 +39,7 @@ pub(super) fn linear<const D: usize>(
     if !fits || size.rows * depth * columns == 0 {
         return None;
     }
-    let weight = Weights::of(weight, size.rows)?;
+    let weight = Weights::of(weight)?;
     let bias = match bias {
         Some(bias) => Some(memory(bias)?),
         None => None,
@@ -42,10 +49,74 @@ pub(super) fn linear<const D: usize>(
         None => None,
     };
     let input = memory(input)?;
-    let panels = weight.multiply(&widened(&input)?, size, bias.as_deref())?;
     shape[D - 1] = columns;
-    let output = joined(&panels, size, shape.into(), input.dtype())?;
-    Some(Tensor::from_primitive::<Flex>(output))
+    let call = Call {
+        input: &widened(&input)?,
+        dtype: input.dtype(),
+        size,
+        bias: bias.as_deref(),
+        shape: shape.into(),
+    };
+    Some(Tensor::from_primitive::<Flex>(weight.multiply(call)?))
+}
+
+/// A product by weights that are still to come.
+struct Call<'a> {
+    input: &'a [f32],
+    /// Of the input as it was, and of the output.
+    dtype: DType,
+    size: Size,
+    bias: Option<&'a [f32]>,
+    /// Of the output.
+    shape: Shape,
+}
+
+impl Call<'_> {
+    /// The product, where it is better than Burn's.
+    fn run(self, weights: impl Stored, dtype: DType) -> Option<FlexTensor> {
+        if self.size.rows >= MANY
+            && let Some(unit) = Unit::get()
+            && let Some(output) = self.in_tiles(unit, weights, parts(dtype))
+        {
+            return Some(output);
+        }
+        // For more rows Burn's product of float32 is as good as any.
+        if dtype == DType::F32 && self.size.rows > 1 {
+            return None;
+        }
+        let panels = multiply(self.input, weights, self.size, self.bias);
+        joined(&panels, self.size, self.shape, self.dtype)
+    }
+
+    /// `None` where a number can't be had as a sum of bfloat16.
+    fn in_tiles(&self, unit: Unit, weights: impl Stored, of_weights: usize) -> Option<FlexTensor> {
+        let Size { depth, columns, .. } = self.size;
+        let mut output = FlexTensor::zeros(self.shape.clone(), DType::F32);
+        let sums = output.storage_mut::<f32>();
+        if let Some(bias) = self.bias {
+            sums.chunks_exact_mut(columns)
+                .for_each(|row| row.copy_from_slice(bias));
+        }
+        let input = Matrix {
+            values: self.input,
+            strides: [depth, 1],
+        };
+        let parts = [parts(self.dtype), of_weights];
+        add_product(unit, input, weights, parts, self.size, sums).ok()?;
+        if self.dtype == DType::F32 {
+            return Some(output);
+        }
+        Some(Flex::float_cast(output, self.dtype.into()))
+    }
+}
+
+/// How many bfloat16 hold a number.
+fn parts(dtype: DType) -> usize {
+    match dtype {
+        DType::BF16 => 1,
+        DType::F16 => 2,
+        _ => 3,
+    }
 }
 
 /// Weights that are part of no graph, row by row.
@@ -55,11 +126,9 @@ enum Weights {
 }
 
 impl Weights {
-    /// The weights, where this product is better at them than Burn's.
-    fn of(weight: &Tensor<2>, rows: usize) -> Option<Self> {
+    /// The weights, where they lie as this product reads them.
+    fn of(weight: &Tensor<2>) -> Option<Self> {
         match weight.dtype() {
-            // For more rows Burn's product of float32 is as good as any.
-            DType::F32 if rows > 1 => None,
             DType::F32 | DType::BF16 | DType::F16 => {
                 let memory = outside_graphs(weight)?;
                 // A transposed view would have to be copied each time.
@@ -78,12 +147,13 @@ impl Weights {
         }
     }
 
-    fn multiply(&self, input: &[f32], size: Size, bias: Option<&[f32]>) -> Option<Vec<Panel>> {
+    fn multiply(&self, call: Call<'_>) -> Option<FlexTensor> {
+        let size = call.size;
         match self {
             Self::Floats(memory) => match memory.dtype() {
-                DType::F32 => Some(multiply(input, floats::<f32>(memory, size)?, size, bias)),
-                DType::BF16 => Some(multiply(input, floats::<bf16>(memory, size)?, size, bias)),
-                DType::F16 => Some(multiply(input, floats::<f16>(memory, size)?, size, bias)),
+                DType::F32 => call.run(floats::<f32>(memory, size)?, DType::F32),
+                DType::BF16 => call.run(floats::<bf16>(memory, size)?, DType::BF16),
+                DType::F16 => call.run(floats::<f16>(memory, size)?, DType::F16),
                 _ => None,
             },
             Self::Scaled(scaled, block) => {
@@ -93,7 +163,7 @@ impl Weights {
                     scales: scaled.scales(),
                     block: *block,
                 };
-                Some(multiply(input, weights, size, bias))
+                call.run(weights, DType::F32)
             }
         }
     }

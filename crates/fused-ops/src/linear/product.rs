@@ -13,7 +13,7 @@ use pulp::{Simd, WithSimd, bytemuck::cast_slice};
 use rayon::prelude::*;
 
 use super::stored::Stored;
-use crate::rows::vectorised;
+use crate::{rows::vectorised, tiles::Size};
 
 /// Sizes of panels and their parts: what is in use at a time stays in a core's cache.
 #[derive(Debug, Clone, Copy)]
@@ -28,17 +28,6 @@ struct Sizes {
 const FEW: usize = 4;
 /// A panel's width is a multiple of this: a whole number of the widest tiles.
 const GRAIN: usize = 64;
-
-/// Sizes of a product.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    /// `M`.
-    pub(super) rows: usize,
-    /// `K`.
-    pub(super) depth: usize,
-    /// `N`.
-    pub(super) columns: usize,
-}
 
 /// `input`, `[M, K]`, times weights, `[K, N]`, plus `bias`, `[N]`.
 pub(super) fn multiply<W: Stored>(

@@ -3,12 +3,10 @@
 use burn::tensor::{bf16, f16};
 
 use super::prefetch::prefetch;
+use crate::tiles::Source;
 
 /// Weights, `[K, N]` row by row.
-pub(super) trait Stored: Copy + Sync {
-    /// Writes the values of row `k` from column `first` on to `out`.
-    fn read(self, k: usize, first: usize, out: &mut [f32]);
-
+pub(super) trait Stored: Source {
     /// Asks the memory for `count` values of row `k` from column `first` on, which are read soon.
     fn prefetch(self, k: usize, first: usize, count: usize);
 }
@@ -72,7 +70,7 @@ impl Widened for f16 {
     }
 }
 
-impl<E: Widened> Stored for Floats<'_, E> {
+impl<E: Widened> Source for Floats<'_, E> {
     #[inline(always)]
     fn read(self, k: usize, first: usize, out: &mut [f32]) {
         let row = &self.values[k * self.columns + first..][..out.len()];
@@ -80,14 +78,16 @@ impl<E: Widened> Stored for Floats<'_, E> {
             *out = value.widened();
         }
     }
+}
 
+impl<E: Widened> Stored for Floats<'_, E> {
     #[inline(always)]
     fn prefetch(self, k: usize, first: usize, count: usize) {
         prefetch(&self.values[k * self.columns + first..][..count]);
     }
 }
 
-impl Stored for Scaled<'_> {
+impl Source for Scaled<'_> {
     #[inline(always)]
     fn read(self, k: usize, first: usize, out: &mut [f32]) {
         let row = &self.values[k * self.columns + first..][..out.len()];
@@ -112,7 +112,9 @@ impl Stored for Scaled<'_> {
             done = end;
         }
     }
+}
 
+impl Stored for Scaled<'_> {
     #[inline(always)]
     fn prefetch(self, k: usize, first: usize, count: usize) {
         prefetch(&self.values[k * self.columns + first..][..count]);
