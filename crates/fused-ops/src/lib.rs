@@ -25,6 +25,10 @@ mod cross_entropy;
 #[cfg(feature = "flex")]
 pub mod graph;
 mod linear;
+#[cfg(feature = "flex")]
+pub mod matrix;
+#[cfg(feature = "flex")]
+mod number;
 mod rms_norm;
 mod rotary;
 #[cfg(feature = "flex")]

@@ -1,11 +1,12 @@
 //! Products of large matrices in the processor's tiles, where it has some (Intel AMX).
 //!
 //! ```text
-//! for each chunk of K
-//!   pack the left matrix                      all threads, once
-//!   for each panel of columns                 one thread each
-//!     pack the chunk of the right matrix      stays in the cache
-//!     for each block of 32 x 32 sums          in tiles over the whole chunk
+//! pack the left matrix                        all threads
+//! for each panel of columns                   one thread each
+//!   for each chunk of K
+//!     pack the chunk of the right matrix
+//!     for each 32 columns                     of the right matrix, stay in the cache
+//!       for each block of 32 x 32 sums        in tiles over the whole chunk
 //! ```
 //!
 //! Tiles multiply bfloat16. A float32 goes in as the sum of three; of the nine products those six are added up that float32's
@@ -18,7 +19,7 @@ mod pack;
 mod unit;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -32,14 +33,16 @@ pub(crate) use self::{
     pack::{Matrix, Source},
     unit::Unit,
 };
-use crate::rows::vectorised;
+use crate::{number::Number, rows::vectorised};
 
-/// Columns of a panel.
-const PANEL: usize = 128;
-/// Pairs of tiles of a block's columns in a chunk: with [`PANEL`] what a core's cache keeps.
-const CHUNK: usize = 48;
-/// Rows of the left matrix that are packed at a time: bounds the memory.
-const ROWS: usize = 4096;
+/// Most columns of a panel: a packed row is read once for each panel.
+const PANEL: usize = 512;
+/// Pairs of tiles of 32 columns in a chunk: what a core's nearest cache keeps.
+const CHUNK: usize = 12;
+/// Most rows of a panel's sums, which stay in a core's own cache.
+const GROUP: usize = 512;
+/// Pairs of tiles of the left matrix that are packed at a time, 32 MB: bounds the memory.
+const PACKED: usize = 1 << 14;
 
 /// Sizes of a product.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +59,7 @@ pub(crate) struct Size {
 #[derive(Debug)]
 pub(crate) struct Special;
 
-/// Adds `left`, `[M, K]`, times `right`, `[K, N]`, to `out`, `[M, N]` row by row.
-///
-/// `parts` tells how many bfloat16 hold a number of each side: one, two or three.
+/// `out`, `[M, N]` row by row, becomes `left`, `[M, K]`, times `right`, `[K, N]`, plus `bias`, `[N]`.
 ///
 /// # Errors
 ///
@@ -67,13 +68,13 @@ pub(crate) struct Special;
 /// # Panics
 ///
 /// Panics if `out` or a matrix is smaller than `size` says.
-pub(crate) fn add_product(
+pub(crate) fn multiply<L: Source, R: Source, E: Number>(
     unit: Unit,
-    left: Matrix<'_>,
-    right: impl Source,
-    parts: [usize; 2],
+    left: L,
+    right: R,
     size: Size,
-    out: &mut [f32],
+    bias: Option<&[f32]>,
+    out: &mut [E],
 ) -> Result<(), Special> {
     let Size {
         rows,
@@ -84,54 +85,78 @@ pub(crate) fn add_product(
     if out.is_empty() {
         return Ok(());
     }
+    let parts = [L::PARTS, R::PARTS];
     let special = AtomicBool::new(false);
     let check = |fine: bool| {
         if !fine {
             special.store(true, Ordering::Relaxed);
         }
     };
-    let chunk = CHUNK / parts[1] * DEPTH;
-    let mut packed = Vec::new();
-    for (first, out) in (0..rows).step_by(ROWS).zip(out.chunks_mut(ROWS * columns)) {
-        let rows = ROWS.min(rows - first);
-        let mut tasks = tasks(out, columns);
-        for start in (0..depth).step_by(chunk) {
-            let depth = chunk.min(depth - start);
-            let steps = depth.div_ceil(DEPTH);
-            let terms = Terms::new(steps, parts);
-            let stride = steps * parts[0];
-            packed.resize(rows.div_ceil(SIDE) * stride, ZERO);
-            packed
-                .par_chunks_mut(stride)
-                .enumerate()
-                .for_each(|(block, pairs)| {
-                    let row = block * SIDE;
-                    let size = [SIDE.min(rows - row), depth];
-                    let corner = [first + row, start];
-                    check(match parts[0] {
-                        1 => vectorised(|| pack::left::<1>(left, corner, size, pairs)),
-                        2 => vectorised(|| pack::left::<2>(left, corner, size, pairs)),
-                        _ => vectorised(|| pack::left::<3>(left, corner, size, pairs)),
-                    });
+    let chunk = CHUNK / parts[1];
+    let steps = depth.div_ceil(DEPTH);
+    let stride = steps * parts[0];
+    let most = (PACKED / stride.max(1)).max(1) * SIDE;
+    let mut packed = PACKING.take();
+    for (first, out) in (0..rows).step_by(most).zip(out.chunks_mut(most * columns)) {
+        let rows = most.min(rows - first);
+        let blocks = scratch(&mut packed, rows.div_ceil(SIDE) * stride, ZERO);
+        blocks
+            .par_chunks_mut(stride.max(1))
+            .enumerate()
+            .for_each(|(block, pairs)| {
+                let row = block * SIDE;
+                let size = [SIDE.min(rows - row), depth];
+                let corner = [first + row, 0];
+                check(match parts[0] {
+                    1 => unit
+                        .simd
+                        .vectorize(|| pack::left::<1>(unit.simd, left, corner, size, pairs)),
+                    2 => unit
+                        .simd
+                        .vectorize(|| pack::left::<2>(unit.simd, left, corner, size, pairs)),
+                    _ => unit
+                        .simd
+                        .vectorize(|| pack::left::<3>(unit.simd, left, corner, size, pairs)),
                 });
-            let run = |task: &mut Task<'_>, scratch: &mut Scratch| {
-                let pairs = scratch.pairs(padded(task.width) / SIDE * steps * parts[1]);
-                let mut buffers = [(); 2].map(|()| vec![0.0; padded(task.width)]);
-                let (corner, size) = ([start, task.column], [depth, task.width]);
+            });
+        let run = |task: &mut Task<'_, E>, memory: &mut Memory| {
+            let wide = padded(task.width) / SIDE;
+            let high = task.rows.len().div_ceil(SIDE);
+            let sums = scratch(&mut memory.sums, wide * high, Sums::ZERO);
+            sums.fill(Sums::ZERO);
+            let mut buffers = [(); 2].map(|()| vec![0.0; padded(task.width)]);
+            for start in (0..steps).step_by(chunk) {
+                let steps = chunk.min(steps - start);
+                let terms = Terms::new(steps, parts);
+                let pairs = scratch(&mut memory.pairs, wide * steps * parts[1], ZERO);
+                let k = start * DEPTH;
+                let corner = [k, task.column];
+                let size = [(steps * DEPTH).min(depth - k), task.width];
                 let rows = &mut buffers;
                 check(match parts[1] {
-                    1 => vectorised(|| pack::right::<1>(right, corner, size, rows, pairs)),
-                    2 => vectorised(|| pack::right::<2>(right, corner, size, rows, pairs)),
-                    _ => vectorised(|| pack::right::<3>(right, corner, size, rows, pairs)),
+                    1 => unit.simd.vectorize(|| {
+                        pack::right::<1>(unit.simd, right, corner, size, rows, pairs)
+                    }),
+                    2 => unit.simd.vectorize(|| {
+                        pack::right::<2>(unit.simd, right, corner, size, rows, pairs)
+                    }),
+                    _ => unit.simd.vectorize(|| {
+                        pack::right::<3>(unit.simd, right, corner, size, rows, pairs)
+                    }),
                 });
-                let left = &packed[task.row / SIDE * stride..];
-                task.add(unit, left, pairs, &terms, [stride, steps * parts[1]]);
-            };
-            tasks.par_iter_mut().for_each(|task| {
-                SCRATCH.with_borrow_mut(|scratch| run(task, scratch));
-            });
-        }
+                let left = &blocks[task.row / SIDE * stride + start * parts[0]..];
+                let columns = pairs.chunks_exact(steps * parts[1]);
+                for (right, sums) in columns.zip(sums.chunks_exact_mut(high)) {
+                    unit.add(left, stride, right, &terms, sums);
+                }
+            }
+            task.store(sums, high, bias);
+        };
+        tasks(out, columns).par_iter_mut().for_each(|task| {
+            MEMORY.with_borrow_mut(|memory| run(task, memory));
+        });
     }
+    PACKING.set(packed);
     if special.into_inner() {
         Err(Special)
     } else {
@@ -141,80 +166,88 @@ pub(crate) fn add_product(
 
 /// Some columns of some rows of the output.
 #[derive(Debug)]
-struct Task<'a> {
+struct Task<'a, E> {
     row: usize,
     column: usize,
     width: usize,
     /// The columns of each row.
-    rows: Vec<&'a mut [f32]>,
+    rows: Vec<&'a mut [E]>,
 }
 
 /// Panels of columns, in as many groups of rows as it takes to keep the threads busy.
-fn tasks(out: &mut [f32], columns: usize) -> Vec<Task<'_>> {
+fn tasks<E>(out: &mut [E], columns: usize) -> Vec<Task<'_, E>> {
     let rows = out.len() / columns;
-    let panels = columns.div_ceil(PANEL);
-    let groups = (2 * rayon::current_num_threads()).div_ceil(panels);
-    let group = rows.div_ceil(groups).next_multiple_of(SIDE);
-    let mut tasks: Vec<Task<'_>> = (0..rows)
+    let threads = 2 * rayon::current_num_threads();
+    let share = columns.div_ceil(threads).next_multiple_of(SIDE);
+    let panel = share.clamp(2 * SIDE, PANEL);
+    let panels = columns.div_ceil(panel);
+    let groups = threads.div_ceil(panels);
+    let group = rows.div_ceil(groups).next_multiple_of(SIDE).min(GROUP);
+    let mut tasks: Vec<Task<'_, E>> = (0..rows)
         .step_by(group)
-        .flat_map(|row| (0..columns).step_by(PANEL).map(move |column| (row, column)))
+        .flat_map(|row| (0..columns).step_by(panel).map(move |column| (row, column)))
         .map(|(row, column)| Task {
             row,
             column,
-            width: PANEL.min(columns - column),
+            width: panel.min(columns - column),
             rows: Vec::with_capacity(group),
         })
         .collect();
     for (row, values) in out.chunks_exact_mut(columns).enumerate() {
-        for (panel, values) in values.chunks_mut(PANEL).enumerate() {
-            tasks[row / group * panels + panel].rows.push(values);
+        for (place, values) in values.chunks_mut(panel).enumerate() {
+            tasks[row / group * panels + place].rows.push(values);
         }
     }
     tasks
 }
 
-impl Task<'_> {
-    /// Adds the products of the packed rows and columns; `strides` are the pairs from one block to the next.
-    fn add(
-        &mut self,
-        unit: Unit,
-        left: &[Pair],
-        right: &[Pair],
-        terms: &Terms,
-        strides: [usize; 2],
-    ) {
-        let mut sums = Sums([[0.0; SIDE]; SIDE]);
-        for (rows, left) in self.rows.chunks_mut(SIDE).zip(left.chunks(strides[0])) {
-            for (block, right) in right.chunks(strides[1]).enumerate() {
-                unit.sum(left, right, terms, &mut sums);
-                let column = block * SIDE;
-                let width = SIDE.min(self.width - column);
-                vectorised(|| {
-                    for (row, sums) in rows.iter_mut().zip(&sums.0) {
-                        let row = row[column..column + width].iter_mut();
-                        row.zip(sums).for_each(|(to, sum)| *to += sum);
-                    }
-                });
-            }
+impl<E: Number> Task<'_, E> {
+    /// Stores the sums, column of blocks by column of blocks, `high` blocks each.
+    fn store(&mut self, sums: &[Sums], high: usize, bias: Option<&[f32]>) {
+        let mut added = vec![0.0; padded(self.width)];
+        if let Some(bias) = bias {
+            added[..self.width].copy_from_slice(&bias[self.column..][..self.width]);
         }
+        vectorised(|| {
+            for (place, row) in self.rows.iter_mut().enumerate() {
+                let added = added.as_chunks::<16>().0;
+                for (part, (values, added)) in row.chunks_mut(16).zip(added).enumerate() {
+                    let sums = &sums[part / 2 * high + place / SIDE];
+                    let sums = sums.half(place % SIDE, part % 2);
+                    for ((to, sum), added) in values.iter_mut().zip(sums).zip(added) {
+                        *to = E::narrowed(sum + added);
+                    }
+                }
+            }
+        });
     }
 }
 
-/// Memory that a thread keeps: taking it anew for each task would fault its pages in each time.
+/// Memory that a thread keeps: taking it anew for each product would fault its pages in each time.
 #[derive(Debug)]
-struct Scratch(Vec<Pair>);
-
-impl Scratch {
-    fn pairs(&mut self, count: usize) -> &mut [Pair] {
-        if self.0.len() < count {
-            self.0.resize(count, ZERO);
-        }
-        &mut self.0[..count]
-    }
+struct Memory {
+    pairs: Vec<Pair>,
+    sums: Vec<Sums>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch(Vec::new())) };
+    /// Of a task.
+    static MEMORY: RefCell<Memory> = const {
+        RefCell::new(Memory {
+            pairs: Vec::new(),
+            sums: Vec::new(),
+        })
+    };
+    /// Of a product.
+    static PACKING: Cell<Vec<Pair>> = const { Cell::new(Vec::new()) };
+}
+
+/// The first `count` values of `memory`, whatever they are.
+fn scratch<T: Copy>(memory: &mut Vec<T>, count: usize, value: T) -> &mut [T] {
+    if memory.len() < count {
+        memory.resize(count, value);
+    }
+    &mut memory[..count]
 }
 
 #[cfg(test)]
@@ -237,6 +270,18 @@ mod tests {
         Matrix {
             values,
             strides: [width, 1],
+        }
+    }
+
+    /// Numbers that so many bfloat16 hold.
+    #[derive(Clone, Copy)]
+    struct Short<'a, const P: usize>(Matrix<'a>);
+
+    impl<const P: usize> Source for Short<'_, P> {
+        const PARTS: usize = P;
+
+        fn read(self, k: usize, first: usize, out: &mut [f32]) {
+            self.0.read(k, first, out);
         }
     }
 
@@ -278,14 +323,16 @@ mod tests {
                 columns,
             };
             let (left, right) = (random(rows_of * depth, 1), random(depth * columns, 2));
-            let mut out = random(rows_of * columns, 3);
-            let before = out.clone();
+            let mut out = vec![0.0; rows_of * columns];
+            let bias = random(columns, 3);
             let (a, b) = (rows(&left, depth), rows(&right, columns));
-            add_product(unit, a, b, [3, 3], size, &mut out).expect("finite numbers");
-            for ((found, before), [sum, size]) in
-                out.iter().zip(before).zip(exact(&left, &right, size))
+            multiply(unit, a, b, size, Some(&bias), &mut out).expect("finite numbers");
+            for ((found, bias), [sum, size]) in out
+                .iter()
+                .zip(bias.iter().cycle())
+                .zip(exact(&left, &right, size))
             {
-                let error = (f64::from(*found) - f64::from(before) - sum).abs();
+                let error = (f64::from(*found) - f64::from(*bias) - sum).abs();
                 // Rounding of each product, of the sums, and of the last addition.
                 let bound = 4.0 * f64::from(f32::EPSILON) * (size + 1.0);
                 assert!(
@@ -298,7 +345,21 @@ mod tests {
 
     #[test]
     fn bfloat16_and_mixed_numbers_are_multiplied_exactly() {
-        let Some(unit) = Unit::get() else { return };
+        fn check<const L: usize, const R: usize>(size: Size, scales: [f32; 2]) {
+            let Some(unit) = Unit::get() else { return };
+            let whole = |values: Vec<f32>, scale: f32| -> Vec<f32> {
+                values.into_iter().map(|x| (x * scale).round()).collect()
+            };
+            let left = whole(random(size.rows * size.depth, 4), scales[0]);
+            let right = whole(random(size.depth * size.columns, 5), scales[1]);
+            let mut out = vec![0.0; size.rows * size.columns];
+            let (a, b) = (rows(&left, size.depth), rows(&right, size.columns));
+            let (a, b) = (Short::<L>(a), Short::<R>(b));
+            multiply(unit, a, b, size, None, &mut out).expect("finite numbers");
+            for (found, [sum, _]) in out.iter().zip(exact(&left, &right, size)) {
+                assert_eq!(f64::from(*found), sum, "{L} by {R} parts");
+            }
+        }
         // Whole numbers up to 16 in one part, up to 2,000 in two: all sums are exact.
         for [rows_of, depth, columns] in SIZES {
             let size = Size {
@@ -306,24 +367,9 @@ mod tests {
                 depth,
                 columns,
             };
-            let whole = |values: Vec<f32>, scale: f32| -> Vec<f32> {
-                values.into_iter().map(|x| (x * scale).round()).collect()
-            };
-            for (parts, scales) in [
-                ([1, 1], [16.0, 16.0]),
-                ([2, 1], [2e3, 2.0]),
-                ([1, 3], [2.0, 2e3]),
-            ] {
-                let left = whole(random(rows_of * depth, 4), scales[0]);
-                let right = whole(random(depth * columns, 5), scales[1]);
-                let mut out = vec![0.0; rows_of * columns];
-                let (a, b) = (rows(&left, depth), rows(&right, columns));
-                add_product(unit, a, b, parts, size, &mut out).expect("finite numbers");
-                let expected = exact(&left, &right, size);
-                for (found, [sum, _]) in out.iter().zip(expected) {
-                    assert_eq!(f64::from(*found), sum, "{parts:?}");
-                }
-            }
+            check::<1, 1>(size, [16.0, 16.0]);
+            check::<2, 1>(size, [2e3, 2.0]);
+            check::<1, 3>(size, [2.0, 2e3]);
         }
     }
 
@@ -343,20 +389,15 @@ mod tests {
         let (down, across) = (turned(&left, 35, 70), turned(&right, 70, 45));
         let run = |a: Matrix<'_>, b: Matrix<'_>| {
             let mut out = vec![0.0; 35 * 45];
-            add_product(unit, a, b, [3, 3], size, &mut out).expect("finite numbers");
+            multiply(unit, a, b, size, None, &mut out).expect("finite numbers");
             out
         };
         let expected = run(rows(&left, 70), rows(&right, 45));
-        let (down, across) = (
-            Matrix {
-                values: &down,
-                strides: [1, 35],
-            },
-            Matrix {
-                values: &across,
-                strides: [1, 70],
-            },
-        );
+        let turned = |values, stride| Matrix {
+            values,
+            strides: [1, stride],
+        };
+        let (down, across) = (turned(&down[..], 35), turned(&across[..], 70));
         assert_eq!(run(down, across), expected);
     }
 
@@ -375,7 +416,7 @@ mod tests {
                     sides[side][place] = special;
                     let mut out = vec![0.0; 40 * 50];
                     let (a, b) = (rows(&sides[0], 70), rows(&sides[1], 50));
-                    assert!(add_product(unit, a, b, [3, 3], size, &mut out).is_err());
+                    assert!(multiply(unit, a, b, size, None, &mut out).is_err());
                 }
             }
         }
@@ -394,7 +435,7 @@ mod tests {
             let right = random(20, 2);
             let mut out = vec![0.0; 12];
             let (a, b) = (rows(&left, 5), rows(&right, 4));
-            add_product(unit, a, b, [3, 3], size, &mut out).expect("finite numbers");
+            multiply(unit, a, b, size, None, &mut out).expect("finite numbers");
             for (found, [sum, _]) in out.iter().zip(exact(&left, &right, size)) {
                 let error = (f64::from(*found) - sum).abs();
                 assert!(error <= 1e-6 * sum.abs() + 1e-36, "{found} for {sum}");
@@ -416,7 +457,7 @@ mod tests {
             let mut out = vec![0.0; 100 * 150];
             let (a, b) = (rows(&left, 600), rows(&right, 150));
             pool.build().expect("threads").install(|| {
-                add_product(unit, a, b, [3, 3], size, &mut out).expect("finite numbers");
+                multiply(unit, a, b, size, None, &mut out).expect("finite numbers");
             });
             out
         };

@@ -13,6 +13,7 @@ use burn::{
     tensor::{DType, Shape, Tensor},
 };
 use burn_flex::FlexTensor;
+use fused_ops::matrix::multiply;
 use rayon::prelude::*;
 
 /// Floats that a piece's extra memory should hold.
@@ -144,7 +145,7 @@ pub(super) fn conv1d(x: &Tensor<3>, conv: &Conv1d) -> Option<Tensor<3>> {
                     let source = &source[row / count * length..][..length];
                     gather(source, column, row % count, start, taps);
                 });
-            let product = Flex::float_matmul(weight.clone(), columns.clone());
+            let product = multiply(weight.clone(), columns.clone());
             let product = product.storage::<f32>();
             out.par_chunks_mut(outputs)
                 .zip(product.par_chunks(n))
@@ -215,9 +216,14 @@ fn direct(
 fn pointwise(x: &FlexTensor, weight: FlexTensor, bias: &[f32], shape: [usize; 3]) -> Tensor<3> {
     let [b, c_out, length] = shape;
     let c_in = weight.layout().shape()[1];
-    let weight = weight.reshape(Shape::from([1, c_out, c_in]));
-    let x = x.reshape(Shape::from([b, c_in, length]));
-    let mut out = Flex::float_matmul(weight, x);
+    let mut out = if b == 1 {
+        let weight = weight.reshape(Shape::from([c_out, c_in]));
+        multiply(weight, x.reshape(Shape::from([c_in, length])))
+    } else {
+        let weight = weight.reshape(Shape::from([1, c_out, c_in]));
+        Flex::float_matmul(weight, x.reshape(Shape::from([b, c_in, length])))
+    };
+    out = out.reshape(Shape::from([b, c_out, length]));
     out.storage_mut::<f32>()
         .par_chunks_mut(length.max(1))
         .enumerate()
@@ -259,7 +265,7 @@ pub(super) fn conv_transpose1d(x: &Tensor<3>, conv: &ConvTranspose1d) -> Option<
         for start in (0..=length).step_by(width) {
             let end = (start + width).min(length + 1);
             let (from, to) = (start.saturating_sub(1), end.min(length));
-            let product = Flex::float_matmul(weight.clone(), x.narrow(1, from, to - from));
+            let product = multiply(weight.clone(), x.narrow(1, from, to - from));
             let product = product.storage::<f32>();
             let span = to - from;
             out.par_chunks_mut(outputs)

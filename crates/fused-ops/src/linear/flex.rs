@@ -3,25 +3,25 @@
 use std::borrow::Cow;
 
 use burn::{
-    backend::{BackendTensor, DispatchTensorKind, Flex, ops::FloatTensorOps},
-    tensor::{DType, Element, Shape, Tensor, bf16, f16, quantization::QuantScheme},
+    backend::{BackendTensor, DispatchTensorKind, Flex},
+    tensor::{DType, Shape, Tensor, bf16, f16, quantization::QuantScheme},
 };
 use burn_flex::{FlexQTensor, FlexTensor};
-use pulp::bytemuck::Pod;
 
 use super::{
     product::{Panel, multiply},
-    stored::{Floats, Scaled, Stored, Widened},
+    stored::{Floats, Scaled, Stored},
 };
 use crate::{
     graph::contiguous,
+    matrix::{ROWS, VALUES},
+    number::Number,
     rows::vectorised,
-    tiles::{Matrix, Size, Unit, add_product},
+    tiles::{self, Size, Source, Unit},
 };
 
 /// Rows from which on the processor's tiles are worth their packing.
 const MANY: usize = 8;
-
 /// The product, where the weights have a form of their own and nothing is recorded.
 pub(super) fn linear<const D: usize>(
     input: &Tensor<D>,
@@ -51,8 +51,7 @@ pub(super) fn linear<const D: usize>(
     let input = memory(input)?;
     shape[D - 1] = columns;
     let call = Call {
-        input: &widened(&input)?,
-        dtype: input.dtype(),
+        input: &input,
         size,
         bias: bias.as_deref(),
         shape: shape.into(),
@@ -62,9 +61,7 @@ pub(super) fn linear<const D: usize>(
 
 /// A product by weights that are still to come.
 struct Call<'a> {
-    input: &'a [f32],
-    /// Of the input as it was, and of the output.
-    dtype: DType,
+    input: &'a FlexTensor,
     size: Size,
     bias: Option<&'a [f32]>,
     /// Of the output.
@@ -73,49 +70,45 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// The product, where it is better than Burn's.
-    fn run(self, weights: impl Stored, dtype: DType) -> Option<FlexTensor> {
-        if self.size.rows >= MANY
-            && let Some(unit) = Unit::get()
-            && let Some(output) = self.in_tiles(unit, weights, parts(dtype))
-        {
+    fn run<W: Stored>(self, weights: W) -> Option<FlexTensor> {
+        if let Some(output) = Unit::get().and_then(|unit| self.in_tiles(unit, weights)) {
             return Some(output);
         }
         // For more rows Burn's product of float32 is as good as any.
-        if dtype == DType::F32 && self.size.rows > 1 {
+        if W::PLAIN && self.size.rows > 1 {
             return None;
         }
-        let panels = multiply(self.input, weights, self.size, self.bias);
-        joined(&panels, self.size, self.shape, self.dtype)
+        let panels = multiply(&widened(self.input)?, weights, self.size, self.bias);
+        joined(&panels, self.size, self.shape, self.input.dtype())
     }
 
-    /// `None` where a number can't be had as a sum of bfloat16.
-    fn in_tiles(&self, unit: Unit, weights: impl Stored, of_weights: usize) -> Option<FlexTensor> {
-        let Size { depth, columns, .. } = self.size;
-        let mut output = FlexTensor::zeros(self.shape.clone(), DType::F32);
-        let sums = output.storage_mut::<f32>();
-        if let Some(bias) = self.bias {
-            sums.chunks_exact_mut(columns)
-                .for_each(|row| row.copy_from_slice(bias));
+    /// `None` where the product is too small to be worth it, or where a number can't be had as a sum of bfloat16.
+    fn in_tiles<W: Stored>(&self, unit: Unit, weights: W) -> Option<FlexTensor> {
+        fn run<E: Number>(call: &Call<'_>, unit: Unit, weights: impl Source) -> Option<FlexTensor> {
+            let input = Floats {
+                values: call.input.as_slice::<E>()?,
+                columns: call.size.depth,
+            };
+            let mut output = FlexTensor::empty(call.shape.clone(), call.input.dtype());
+            let out = output.storage_mut::<E>();
+            tiles::multiply(unit, input, weights, call.size, call.bias, out).ok()?;
+            Some(output)
         }
-        let input = Matrix {
-            values: self.input,
-            strides: [depth, 1],
-        };
-        let parts = [parts(self.dtype), of_weights];
-        add_product(unit, input, weights, parts, self.size, sums).ok()?;
-        if self.dtype == DType::F32 {
-            return Some(output);
+        let least = if W::PLAIN { ROWS } else { MANY };
+        let Size {
+            rows,
+            depth,
+            columns,
+        } = self.size;
+        if rows < least || W::PLAIN && depth * columns < VALUES {
+            return None;
         }
-        Some(Flex::float_cast(output, self.dtype.into()))
-    }
-}
-
-/// How many bfloat16 hold a number.
-fn parts(dtype: DType) -> usize {
-    match dtype {
-        DType::BF16 => 1,
-        DType::F16 => 2,
-        _ => 3,
+        match self.input.dtype() {
+            DType::F32 => run::<f32>(self, unit, weights),
+            DType::BF16 => run::<bf16>(self, unit, weights),
+            DType::F16 => run::<f16>(self, unit, weights),
+            _ => None,
+        }
     }
 }
 
@@ -151,9 +144,9 @@ impl Weights {
         let size = call.size;
         match self {
             Self::Floats(memory) => match memory.dtype() {
-                DType::F32 => call.run(floats::<f32>(memory, size)?, DType::F32),
-                DType::BF16 => call.run(floats::<bf16>(memory, size)?, DType::BF16),
-                DType::F16 => call.run(floats::<f16>(memory, size)?, DType::F16),
+                DType::F32 => call.run(floats::<f32>(memory, size)?),
+                DType::BF16 => call.run(floats::<bf16>(memory, size)?),
+                DType::F16 => call.run(floats::<f16>(memory, size)?),
                 _ => None,
             },
             Self::Scaled(scaled, block) => {
@@ -163,7 +156,7 @@ impl Weights {
                     scales: scaled.scales(),
                     block: *block,
                 };
-                call.run(weights, DType::F32)
+                call.run(weights)
             }
         }
     }
@@ -178,7 +171,7 @@ fn block(scheme: &QuantScheme, shape: [usize; 2]) -> Option<[usize; 2]> {
     }
 }
 
-fn floats<E: Element + Pod + Widened>(memory: &FlexTensor, size: Size) -> Option<Floats<'_, E>> {
+fn floats<E: Number>(memory: &FlexTensor, size: Size) -> Option<Floats<'_, E>> {
     Some(Floats {
         values: memory.as_slice::<E>()?,
         columns: size.columns,
@@ -199,7 +192,7 @@ fn outside_graphs<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
 
 /// The values in float32.
 fn widened(memory: &FlexTensor) -> Option<Cow<'_, [f32]>> {
-    fn all<E: Element + Pod + Widened>(memory: &FlexTensor) -> Option<Cow<'_, [f32]>> {
+    fn all<E: Number>(memory: &FlexTensor) -> Option<Cow<'_, [f32]>> {
         let values = memory.as_slice::<E>()?;
         let widened = vectorised(|| values.iter().map(|value| value.widened()).collect());
         Some(Cow::Owned(widened))
@@ -214,28 +207,23 @@ fn widened(memory: &FlexTensor) -> Option<Cow<'_, [f32]>> {
 
 /// The panels side by side.
 fn joined(panels: &[Panel], size: Size, shape: Shape, dtype: DType) -> Option<FlexTensor> {
-    fn join<E: Element + Pod>(
-        panels: &[Panel],
-        size: Size,
-        output: &mut FlexTensor,
-        narrowed: impl Fn(f32) -> E,
-    ) {
+    fn join<E: Number>(panels: &[Panel], size: Size, output: &mut FlexTensor) {
         let rows = output.storage_mut::<E>().chunks_exact_mut(size.columns);
         for (m, row) in rows.enumerate() {
             for panel in panels {
                 let values = panel.row(m);
                 let places = row[panel.first..].iter_mut();
                 for (place, value) in places.zip(values) {
-                    *place = narrowed(*value);
+                    *place = E::narrowed(*value);
                 }
             }
         }
     }
     let mut output = FlexTensor::empty(shape, dtype);
     match dtype {
-        DType::F32 => join(panels, size, &mut output, |value| value),
-        DType::BF16 => join(panels, size, &mut output, bf16::from_f32),
-        DType::F16 => join(panels, size, &mut output, f16::from_f32),
+        DType::F32 => join::<f32>(panels, size, &mut output),
+        DType::BF16 => join::<bf16>(panels, size, &mut output),
+        DType::F16 => join::<f16>(panels, size, &mut output),
         _ => return None,
     }
     Some(output)

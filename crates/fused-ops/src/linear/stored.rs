@@ -1,12 +1,13 @@
 //! Weights as they lie in memory, and how they become float32.
 
-use burn::tensor::{bf16, f16};
-
 use super::prefetch::prefetch;
-use crate::tiles::Source;
+use crate::{number::Number, tiles::Source};
 
 /// Weights, `[K, N]` row by row.
 pub(super) trait Stored: Source {
+    /// Whether they are float32.
+    const PLAIN: bool = false;
+
     /// Asks the memory for `count` values of row `k` from column `first` on, which are read soon.
     fn prefetch(self, k: usize, first: usize, count: usize);
 }
@@ -29,48 +30,9 @@ pub(super) struct Scaled<'a> {
     pub(super) block: [usize; 2],
 }
 
-/// A number that float32 holds.
-pub(super) trait Widened: Copy + Sync {
-    /// The number, without branches, so that a loop of it becomes vectors.
-    fn widened(self) -> f32;
-}
+impl<E: Number> Source for Floats<'_, E> {
+    const PARTS: usize = E::PARTS;
 
-impl Widened for f32 {
-    #[inline(always)]
-    fn widened(self) -> f32 {
-        self
-    }
-}
-
-impl Widened for bf16 {
-    #[inline(always)]
-    fn widened(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-}
-
-impl Widened for f16 {
-    /// Exponent and fraction move to their places in float32, then a power of two mends the exponent, of subnormal numbers too.
-    #[inline(always)]
-    fn widened(self) -> f32 {
-        /// 2^112: the difference of the exponents' biases.
-        const MEND: f32 = f32::from_bits((127 + 112) << 23);
-        /// Below this are numbers, from it on infinity and what is no number.
-        const INFINITY: u32 = 0x7C00;
-        let bits = u32::from(self.to_bits());
-        let magnitude = bits & 0x7FFF;
-        let number = f32::from_bits(magnitude << 13) * MEND;
-        let special = f32::from_bits((magnitude << 13) | 0x7F80_0000);
-        let value = if magnitude < INFINITY {
-            number
-        } else {
-            special
-        };
-        f32::from_bits(value.to_bits() | (bits & 0x8000) << 16)
-    }
-}
-
-impl<E: Widened> Source for Floats<'_, E> {
     #[inline(always)]
     fn read(self, k: usize, first: usize, out: &mut [f32]) {
         let row = &self.values[k * self.columns + first..][..out.len()];
@@ -80,7 +42,9 @@ impl<E: Widened> Source for Floats<'_, E> {
     }
 }
 
-impl<E: Widened> Stored for Floats<'_, E> {
+impl<E: Number> Stored for Floats<'_, E> {
+    const PLAIN: bool = E::PARTS == 3;
+
     #[inline(always)]
     fn prefetch(self, k: usize, first: usize, count: usize) {
         prefetch(&self.values[k * self.columns + first..][..count]);
@@ -88,6 +52,9 @@ impl<E: Widened> Stored for Floats<'_, E> {
 }
 
 impl Source for Scaled<'_> {
+    /// As a product of a number and its scale.
+    const PARTS: usize = 3;
+
     #[inline(always)]
     fn read(self, k: usize, first: usize, out: &mut [f32]) {
         let row = &self.values[k * self.columns + first..][..out.len()];
@@ -124,20 +91,6 @@ impl Stored for Scaled<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_number_of_16_bits_is_widened_as_it_is() {
-        for bits in 0..=u16::MAX {
-            let (half, brain) = (f16::from_bits(bits), bf16::from_bits(bits));
-            for (found, expected) in [
-                (half.widened(), half.to_f32()),
-                (brain.widened(), brain.to_f32()),
-            ] {
-                let same = found.to_bits() == expected.to_bits();
-                assert!(same || found.is_nan() && expected.is_nan(), "{bits:#06x}");
-            }
-        }
-    }
 
     #[test]
     fn each_number_has_the_scale_of_its_block() {

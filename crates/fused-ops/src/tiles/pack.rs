@@ -2,113 +2,205 @@
 //!
 //! A float32 has 24 bits, a bfloat16 eight of them: three hold it exactly.
 
-use super::unit::{DEPTH, Line, Pair, SIDE};
+use std::arch::x86_64::__m512i;
+
+use pulp::{bytemuck::cast, x86::V4};
+
+use super::unit::{DEPTH, Line, Pair, SIDE, ZERO};
 
 /// The bits from which on a number is none, or infinite.
 const INFINITY: u32 = 0x7F80_0000;
 
 /// Rows of numbers that lie anywhere.
 pub(crate) trait Source: Copy + Sync {
+    /// How many bfloat16 it takes to hold one of them: one, two or three.
+    const PARTS: usize;
+
     /// Writes the values of row `k` from column `first` on to `out`.
     fn read(self, k: usize, first: usize, out: &mut [f32]);
+
+    /// The values of column `n` from row `first` on, where they follow each other in memory.
+    #[inline(always)]
+    fn column(&self, _n: usize, _first: usize, _count: usize) -> Option<&[f32]> {
+        None
+    }
 }
 
-/// A matrix in float32.
+/// A matrix in float32, row by row or column by column.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     pub(crate) values: &'a [f32],
-    /// From one row to the next, and from one column to the next.
+    /// From one row to the next, and from one column to the next: one of them is 1.
     pub(crate) strides: [usize; 2],
 }
 
 impl Source for Matrix<'_> {
+    const PARTS: usize = 3;
+
     #[inline(always)]
     fn read(self, k: usize, first: usize, out: &mut [f32]) {
         let [down, across] = self.strides;
-        let row = &self.values[k * down + first * across..];
         if across == 1 {
-            out.copy_from_slice(&row[..out.len()]);
-        } else {
-            for (n, out) in out.iter_mut().enumerate() {
-                *out = row[n * across];
+            out.copy_from_slice(&self.values[k * down + first..][..out.len()]);
+            return;
+        }
+        for (n, out) in out.iter_mut().enumerate() {
+            *out = self.values[k * down + (first + n) * across];
+        }
+    }
+
+    #[inline(always)]
+    fn column(&self, n: usize, first: usize, count: usize) -> Option<&[f32]> {
+        let [down, across] = self.strides;
+        (down == 1).then(|| &self.values[n * across + first..][..count])
+    }
+}
+
+/// Takes numbers apart.
+#[derive(Debug, Clone, Copy)]
+struct Splitter {
+    simd: V4,
+    /// The bits of the largest first parts so far, without their signs.
+    largest: __m512i,
+}
+
+impl Splitter {
+    #[inline(always)]
+    fn new(simd: V4) -> Self {
+        let largest = cast([0u32; 16]);
+        Self { simd, largest }
+    }
+
+    /// The bits of the numbers' parts, each a bfloat16 in the upper half.
+    #[inline(always)]
+    fn parts<const P: usize>(&mut self, numbers: [f32; 16]) -> [__m512i; P] {
+        let ops = self.simd.avx512f;
+        let mut parts = [cast(numbers); P];
+        if P > 1 {
+            let half = ops._mm512_set1_epi32(0x8000);
+            let upper = ops._mm512_set1_epi32(0xFFFF_0000_u32 as i32);
+            let mut rest = cast(numbers);
+            for part in &mut parts {
+                let bits = ops._mm512_add_epi32(cast(rest), half);
+                *part = ops._mm512_and_si512(bits, upper);
+                rest = ops._mm512_sub_ps(rest, cast(*part));
             }
+            let sizes = ops._mm512_and_si512(parts[0], ops._mm512_set1_epi32(i32::MAX));
+            self.largest = ops._mm512_max_epu32(self.largest, sizes);
         }
+        parts
     }
-}
 
-/// The bits of a number's parts, each a bfloat16 in the upper half, and of the largest of them so far.
-#[inline(always)]
-fn parts<const P: usize>(number: f32, largest: &mut u32) -> [u32; P] {
-    let mut parts = [number.to_bits(); P];
-    if P > 1 {
-        let mut rest = number;
-        for part in &mut parts {
-            let rounded = rest.to_bits().wrapping_add(0x8000) & 0xFFFF_0000;
-            rest -= f32::from_bits(rounded);
-            *part = rounded;
+    /// Whether all numbers so far have parts.
+    #[inline(always)]
+    fn fine(self) -> bool {
+        self.simd.avx512f._mm512_reduce_max_epu32(self.largest) < INFINITY
+    }
+
+    /// The words of 32 numbers that follow each other.
+    #[inline(always)]
+    fn along<const P: usize>(&mut self, numbers: &[f32; DEPTH]) -> [[u32; DEPTH / 2]; P] {
+        /// The upper halves of two vectors.
+        const UPPER: [u16; 32] = {
+            let mut places = [0; 32];
+            let mut place = 0;
+            while place < 32 {
+                places[place] = 2 * place as u16 + 1;
+                place += 1;
+            }
+            places
+        };
+        let [first, second]: [[f32; 16]; 2] = cast(*numbers);
+        let (first, second) = (self.parts::<P>(first), self.parts::<P>(second));
+        let mut lines = [[0; 16]; P];
+        for p in 0..P {
+            let ops = self.simd.avx512bw;
+            lines[p] = cast(ops._mm512_permutex2var_epi16(first[p], cast(UPPER), second[p]));
         }
-        *largest = (*largest).max(parts[0] & 0x7FFF_FFFF);
+        lines
     }
-    parts
-}
 
-/// Two numbers' parts side by side.
-#[inline(always)]
-fn words<const P: usize>(first: f32, second: f32, largest: &mut u32) -> [u32; P] {
-    let (first, second) = (parts::<P>(first, largest), parts::<P>(second, largest));
-    let mut words = [0; P];
-    for p in 0..P {
-        words[p] = first[p] >> 16 | second[p] & 0xFFFF_0000;
+    /// The words of 16 numbers and those beside them.
+    #[inline(always)]
+    fn beside<const P: usize>(&mut self, first: &[f32; 16], second: &[f32; 16]) -> [[u32; 16]; P] {
+        let (first, second) = (self.parts::<P>(*first), self.parts::<P>(*second));
+        let mut lines = [[0; 16]; P];
+        for p in 0..P {
+            let ops = self.simd.avx512f;
+            let lower = ops._mm512_srli_epi32::<16>(first[p]);
+            lines[p] = cast(ops._mm512_or_si512(lower, second[p]));
+        }
+        lines
     }
-    words
 }
 
 /// Packs `rows` rows of the left matrix, at most [`SIDE`], from `corner` (row, column) on, `depth` columns: `P` pairs for
 /// each step of [`DEPTH`] columns. Returns whether all numbers have parts.
 #[inline(always)]
 pub(super) fn left<const P: usize>(
-    matrix: Matrix<'_>,
+    simd: V4,
+    matrix: impl Source,
     corner: [usize; 2],
     [rows, depth]: [usize; 2],
     pairs: &mut [Pair],
 ) -> bool {
-    let mut largest = 0;
-    let mut numbers = [0.0; DEPTH];
+    let mut splitter = Splitter::new(simd);
     for (step, pairs) in pairs.chunks_exact_mut(P).enumerate() {
         let column = step * DEPTH;
         let count = DEPTH.min(depth - column);
-        numbers[count..].fill(0.0);
-        for row in 0..rows {
-            matrix.read(corner[0] + row, corner[1] + column, &mut numbers[..count]);
-            let mut lines = [[0; DEPTH / 2]; P];
-            for word in 0..DEPTH / 2 {
-                let words = words::<P>(numbers[2 * word], numbers[2 * word + 1], &mut largest);
+        let (row, column) = (corner[0], corner[1] + column);
+        if rows < SIDE || count < DEPTH {
+            pairs.fill(ZERO);
+        }
+        if matrix.column(0, 0, 0).is_none() {
+            // Zeros stay behind the last column.
+            let mut numbers = [0.0; DEPTH];
+            for r in 0..rows {
+                matrix.read(row + r, column, &mut numbers[..count]);
+                let lines = splitter.along::<P>(&numbers);
                 for p in 0..P {
-                    lines[p][word] = words[p];
+                    pairs[p][r] = Line(lines[p]);
                 }
             }
-            for (pair, line) in pairs.iter_mut().zip(lines) {
-                pair[row] = Line(line);
+            continue;
+        }
+        let mut numbers = [[0.0; SIDE]; 2];
+        for k in (0..count).step_by(2) {
+            for (k, numbers) in (k..).zip(&mut numbers) {
+                let real = (k < count).then(|| matrix.column(column + k, row, rows));
+                match real.flatten() {
+                    Some(column) => numbers[..rows].copy_from_slice(column),
+                    None => numbers.fill(0.0),
+                }
+            }
+            let [first, second] = numbers
+                .each_ref()
+                .map(|numbers| numbers.as_chunks::<16>().0);
+            for half in 0..2 {
+                let lines = splitter.beside::<P>(&first[half], &second[half]);
+                for p in 0..P {
+                    for n in 0..16 {
+                        pairs[p][half * 16 + n].0[k / 2] = lines[p][n];
+                    }
+                }
             }
         }
-        for pair in pairs {
-            pair[rows..].fill(Line([0; 16]));
-        }
     }
-    largest < INFINITY
+    splitter.fine()
 }
 
 /// Packs `depth` rows of the right matrix from `corner` on, `columns` columns: for each [`SIDE`] columns `P` pairs for each
 /// step of [`DEPTH`] rows. Returns whether all numbers have parts.
 #[inline(always)]
 pub(super) fn right<const P: usize>(
+    simd: V4,
     matrix: impl Source,
     corner: [usize; 2],
     [depth, columns]: [usize; 2],
     rows: &mut [Vec<f32>; 2],
     pairs: &mut [Pair],
 ) -> bool {
-    let mut largest = 0;
+    let mut splitter = Splitter::new(simd);
     let steps = depth.div_ceil(DEPTH);
     let [first, second] = rows;
     for k in (0..steps * DEPTH).step_by(2) {
@@ -124,20 +216,14 @@ pub(super) fn right<const P: usize>(
         let (step, line) = (k / DEPTH, k % DEPTH / 2);
         let halves = first.as_chunks::<16>().0.iter();
         for (half, (first, second)) in halves.zip(second.as_chunks::<16>().0).enumerate() {
-            let mut lines = [[0; 16]; P];
-            for n in 0..16 {
-                let words = words::<P>(first[n], second[n], &mut largest);
-                for p in 0..P {
-                    lines[p][n] = words[p];
-                }
-            }
+            let lines = splitter.beside::<P>(first, second);
             let pair = (half / 2 * steps + step) * P;
             for p in 0..P {
                 pairs[pair + p][half % 2 * 16 + line] = Line(lines[p]);
             }
         }
     }
-    largest < INFINITY
+    splitter.fine()
 }
 
 /// Columns of the packed right matrix: whole blocks.
@@ -155,26 +241,30 @@ mod tests {
 
     #[test]
     fn three_parts_are_the_number() {
+        let Some(simd) = V4::try_new() else { return };
         let mut bits = 1u32;
-        for _ in 0..200_000 {
-            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let number = f32::from_bits(bits);
-            // Where the last part is a normal number too, and the first one finite.
-            if !(1e-28..3e38).contains(&number.abs()) {
-                continue;
+        for _ in 0..20_000 {
+            let numbers = [(); 16].map(|()| {
+                bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from_bits(bits)
+            });
+            let parts = Splitter::new(simd).parts::<3>(numbers);
+            let parts: [[u32; 16]; 3] = parts.map(cast);
+            for (n, number) in numbers.into_iter().enumerate() {
+                // Where the last part is a normal number too, and the first one finite.
+                if (1e-28..3e38).contains(&number.abs()) {
+                    let parts = parts.map(|part| part[n]);
+                    assert!(parts.iter().all(|part| part & 0xFFFF == 0));
+                    let sum: f64 = parts.into_iter().map(value).sum();
+                    assert_eq!(sum, f64::from(number));
+                }
             }
-            let parts = parts::<3>(number, &mut 0);
-            assert!(parts.iter().all(|part| part & 0xFFFF == 0));
-            assert_eq!(
-                parts.into_iter().map(value).sum::<f64>(),
-                f64::from(number),
-                "{number}"
-            );
         }
     }
 
     #[test]
     fn numbers_that_have_no_parts_are_found() {
+        let Some(simd) = V4::try_new() else { return };
         for (number, has) in [
             (1.0, true),
             (-3e38, true),
@@ -183,9 +273,11 @@ mod tests {
             (f32::NEG_INFINITY, false),
             (f32::NAN, false),
         ] {
-            let mut largest = 0;
-            parts::<3>(number, &mut largest);
-            assert_eq!(largest < INFINITY, has, "{number}");
+            let mut splitter = Splitter::new(simd);
+            let mut numbers = [0.5; 16];
+            numbers[7] = number;
+            splitter.parts::<3>(numbers);
+            assert_eq!(splitter.fine(), has, "{number}");
         }
     }
 }

@@ -2,6 +2,13 @@
 //! third, 16 x 16 sums of 32 products.
 #![allow(unsafe_code)]
 
+use std::{
+    arch::{asm, x86_64::__cpuid_count},
+    sync::OnceLock,
+};
+
+use pulp::x86::V4;
+
 /// Rows and columns of a block of sums.
 pub(super) const SIDE: usize = 32;
 /// Products that a pair of tiles adds to each sum.
@@ -21,10 +28,20 @@ pub(super) type Pair = [Line; 32];
 /// Nothing but zeros.
 pub(super) const ZERO: Pair = [Line([0; 16]); 32];
 
-/// A block of sums.
-#[derive(Debug)]
+/// A block of 32 x 32 sums: four tiles of 16 x 16, the left ones first.
+#[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Sums(pub(super) [[f32; SIDE]; SIDE]);
+pub(super) struct Sums(pub(super) [[[f32; 16]; 16]; 4]);
+
+impl Sums {
+    /// No sum yet.
+    pub(super) const ZERO: Self = Self([[[0.0; 16]; 16]; 4]);
+
+    /// The columns `16 half ..` of a row.
+    pub(super) fn half(&self, row: usize, half: usize) -> &[f32; 16] {
+        &self.0[row / 16 * 2 + half][row % 16]
+    }
+}
 
 /// Which pairs are multiplied by each other.
 #[derive(Debug)]
@@ -57,44 +74,62 @@ impl Terms {
     }
 }
 
-/// Leave to use the tiles.
+/// Leave to use the tiles, and the vectors of the processors that have some.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Unit(());
+pub(crate) struct Unit {
+    pub(super) simd: V4,
+}
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 impl Unit {
     /// The tiles, where processor and system have them.
     pub(crate) fn get() -> Option<Self> {
-        use std::sync::OnceLock;
         static FOUND: OnceLock<bool> = OnceLock::new();
-        FOUND.get_or_init(found).then_some(Self(()))
+        if !FOUND.get_or_init(found) {
+            return None;
+        }
+        V4::try_new().map(|simd| Self { simd })
     }
 
-    /// The sums of the products of `left` and `right` over all `terms`, exact to float32's rounding.
+    /// Adds to each block of sums the products of its own `stride` pairs of `left` and all of `right` that `terms` name, exact to
+    /// float32's rounding.
     ///
     /// # Panics
     ///
-    /// Panics if there are fewer pairs than the terms name.
-    pub(super) fn sum(self, left: &[Pair], right: &[Pair], terms: &Terms, sums: &mut Sums) {
-        use std::arch::asm;
-
-        assert!(left.len() >= terms.pairs[0] && right.len() >= terms.pairs[1]);
+    /// Panics if there are fewer pairs than the terms and blocks need.
+    pub(super) fn add(
+        self,
+        left: &[Pair],
+        stride: usize,
+        right: &[Pair],
+        terms: &Terms,
+        sums: &mut [Sums],
+    ) {
+        let Some(last) = sums.len().checked_sub(1) else {
+            return;
+        };
+        assert!(left.len() >= last * stride + terms.pairs[0] && right.len() >= terms.pairs[1]);
         let offsets = terms.offsets.as_ptr_range();
         if offsets.is_empty() {
-            *sums = Sums([[0.0; SIDE]; SIDE]);
             return;
         }
+        let fixed = Fixed {
+            first: offsets.start,
+            end: offsets.end,
+            stride: stride * size_of::<Pair>(),
+        };
         // SAFETY: `Unit` exists only where `found` saw the instructions and the system granted their state. Each offset lies at
-        // a whole pair inside `left` or `right` (`Terms::new` counts them, the line above compares), from which 2,048 bytes
-        // are read. 4 x 16 lines of 64 bytes, 128 apart, are written: all of `sums` and no more. All tile registers are
+        // a whole pair of a block of `left`, or of `right` (`Terms::new` counts them, the assertion compares, for the last block
+        // too), from which 2,048 bytes are read. Of each block of sums its 4,096 bytes are read and written. All tile registers are
         // named as overwritten, and their state is released at the end.
         unsafe {
             asm!(
-                "ldtilecfg [{config}]",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
+                "ldtilecfg [{term}]",
+                "3:",
+                "tileloadd tmm0, [{sums} + {line}]",
+                "tileloadd tmm1, [{sums} + {line} + 1024]",
+                "tileloadd tmm2, [{sums} + {line} + 2048]",
+                "tileloadd tmm3, [{sums} + {line} + 3072]",
+                "mov {term}, qword ptr [{fixed}]",
                 "2:",
                 "mov {a:e}, dword ptr [{term}]",
                 "mov {b:e}, dword ptr [{term} + 4]",
@@ -109,21 +144,24 @@ impl Unit {
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {term}, 8",
-                "cmp {term}, {end}",
+                "cmp {term}, qword ptr [{fixed} + 8]",
                 "jne 2b",
-                "add {line}, {line}",
                 "tilestored [{sums} + {line}], tmm0",
-                "tilestored [{sums} + {line} + 64], tmm1",
+                "tilestored [{sums} + {line} + 1024], tmm1",
                 "tilestored [{sums} + {line} + 2048], tmm2",
-                "tilestored [{sums} + {line} + 2112], tmm3",
+                "tilestored [{sums} + {line} + 3072], tmm3",
+                "add {left}, qword ptr [{fixed} + 16]",
+                "add {sums}, 4096",
+                "dec {blocks}",
+                "jnz 3b",
                 "tilerelease",
-                config = in(reg) &raw const CONFIG,
-                term = inout(reg) offsets.start => _,
-                end = in(reg) offsets.end,
-                left = in(reg) left.as_ptr(),
+                term = inout(reg) &raw const CONFIG => _,
+                fixed = in(reg) &raw const fixed,
+                left = inout(reg) left.as_ptr() => _,
                 right = in(reg) right.as_ptr(),
-                sums = in(reg) &raw mut *sums,
-                line = inout(reg) 64usize => _,
+                sums = inout(reg) sums.as_mut_ptr() => _,
+                blocks = inout(reg) sums.len() => _,
+                line = in(reg) 64usize,
                 a = out(reg) _,
                 b = out(reg) _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -134,21 +172,17 @@ impl Unit {
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
-impl Unit {
-    /// There are no tiles here.
-    pub(crate) fn get() -> Option<Self> {
-        None
-    }
-
-    /// Is never reached: there is no `Unit` here.
-    pub(super) fn sum(self, _: &[Pair], _: &[Pair], _: &Terms, _: &mut Sums) {
-        unreachable!("there are no tiles here")
-    }
+/// What doesn't change from block to block.
+#[repr(C)]
+struct Fixed {
+    /// The first term's offsets, and where those of the last one end.
+    first: *const [u32; 2],
+    end: *const [u32; 2],
+    /// Bytes from one block of the left matrix to the next.
+    stride: usize,
 }
 
 /// Palette 1: eight tiles of 16 lines of 64 bytes.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 static CONFIG: Config = {
     let mut bytes = [0; 64];
     bytes[0] = 1;
@@ -162,15 +196,11 @@ static CONFIG: Config = {
 };
 
 /// Bytes of a tile configuration.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 #[repr(C, align(64))]
 struct Config([u8; 64]);
 
 /// Asks the processor for the instructions and the system for leave to use their registers.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 fn found() -> bool {
-    use std::arch::{asm, x86_64::__cpuid_count};
-
     /// Bits of leaf 7: products of bfloat16, and tiles.
     const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
     const ARCH_PRCTL: i64 = 158;
