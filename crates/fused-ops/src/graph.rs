@@ -102,6 +102,19 @@ pub fn constant<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     }
 }
 
+/// The contiguous memory of a tensor of any type on the CPU that is part of no graph.
+pub(crate) fn memory<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    outside_graphs(tensor).map(contiguous)
+}
+
+/// The same as it lies.
+pub(crate) fn outside_graphs<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    if tensor.device().is_autodiff() {
+        return None;
+    }
+    tensor.clone().try_into_primitive::<Flex>().ok()
+}
+
 /// Runs an operation and records it where an operand is part of a graph.
 pub fn apply<F: Fused<N>, const N: usize, const D: usize>(
     operation: F,

@@ -33,6 +33,7 @@ mod rms_norm;
 mod rotary;
 #[cfg(feature = "flex")]
 pub mod rows;
+mod scatter;
 mod softmax;
 mod swiglu;
 #[cfg(test)]
@@ -44,5 +45,6 @@ pub use cross_entropy::cross_entropy;
 pub use linear::{linear, project};
 pub use rms_norm::rms_norm;
 pub use rotary::rotate_heads;
+pub use scatter::add_rows;
 pub use softmax::{CausalMask, causal_softmax};
 pub use swiglu::swiglu;

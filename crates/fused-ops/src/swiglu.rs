@@ -23,21 +23,47 @@ fn portable<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
 
 #[cfg(feature = "flex")]
 mod flex {
-    use burn::tensor::Tensor;
+    use burn::{
+        backend::Flex,
+        tensor::{DType, Tensor, bf16, f16},
+    };
     use burn_flex::FlexTensor;
+    use rayon::prelude::*;
 
     use crate::{
         arithmetic::sigmoid,
-        graph::{Fused, Operand, apply, own, values, zeros},
-        rows::{SPLIT, each_row, each_row_of_two},
+        graph::{Fused, Operand, apply, memory, own, values, zeros},
+        number::Number,
+        rows::{SPLIT, each_row, each_row_of_two, vectorised},
     };
 
     pub(super) fn swiglu<const D: usize>(gate: &Tensor<D>, up: &Tensor<D>) -> Option<Tensor<D>> {
         if gate.dims() != up.dims() {
             return None;
         }
-        let operands = [Operand::of(gate)?, Operand::of(up)?];
-        Some(apply(SwiGlu, operands))
+        match (gate.dtype(), up.dtype()) {
+            (DType::BF16, DType::BF16) => narrow::<bf16, D>(gate, up),
+            (DType::F16, DType::F16) => narrow::<f16, D>(gate, up),
+            _ => Some(apply(SwiGlu, [Operand::of(gate)?, Operand::of(up)?])),
+        }
+    }
+
+    /// The value in 16 bits, where nothing is recorded.
+    fn narrow<E: Number, const D: usize>(gate: &Tensor<D>, up: &Tensor<D>) -> Option<Tensor<D>> {
+        let (gate, up) = (memory(gate)?, memory(up)?);
+        let mut output = FlexTensor::empty(gate.layout().shape().clone(), gate.dtype());
+        let (gate, up) = (gate.as_slice::<E>()?, up.as_slice::<E>()?);
+        let parts = gate.par_chunks(BLOCK).zip(up.par_chunks(BLOCK));
+        let outs = output.storage_mut::<E>().par_chunks_mut(BLOCK);
+        outs.zip(parts).for_each(|(out, (gate, up))| {
+            vectorised(|| {
+                for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                    let gate = gate.widened();
+                    *out = E::narrowed(gate * sigmoid(gate) * up.widened());
+                }
+            });
+        });
+        Some(Tensor::from_primitive::<Flex>(output))
     }
 
     #[derive(Debug, Clone)]
@@ -97,6 +123,8 @@ mod flex {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::DType;
+
     use super::*;
     use crate::testing::{assert_same_with_gradients, devices, random};
 
@@ -111,6 +139,22 @@ mod tests {
                     |[gate, up]| swiglu(gate, up),
                     |[gate, up]| portable(gate, up),
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_16_bits_are_the_float32_ones_rounded() {
+        for dtype in [DType::BF16, DType::F16] {
+            for length in [1, 5_000, 20_001] {
+                let (gate, up) = (random([length], 1) * 9.0, random([length], 2));
+                let (gate, up) = (gate.cast(dtype), up.cast(dtype));
+                let found = swiglu(gate.clone(), up.clone());
+                let exact = portable(gate.cast(DType::F32), up.cast(DType::F32));
+                assert_eq!(found.dtype(), dtype);
+                let found = found.cast(DType::F32);
+                let error = (found - exact.clone()).abs() / (exact.abs() + 1e-2);
+                assert!(error.max().into_scalar::<f32>() < 1.0 / 256.0);
             }
         }
     }

@@ -123,7 +123,9 @@ pub(crate) fn multiply<L: Source, R: Source, E: Number>(
             let wide = padded(task.width) / SIDE;
             let high = task.rows.len().div_ceil(SIDE);
             let sums = scratch(&mut memory.sums, wide * high, Sums::ZERO);
-            sums.fill(Sums::ZERO);
+            if steps == 0 {
+                sums.fill(Sums::ZERO);
+            }
             let mut buffers = [(); 2].map(|()| vec![0.0; padded(task.width)]);
             for start in (0..steps).step_by(chunk) {
                 let steps = chunk.min(steps - start);
@@ -147,7 +149,7 @@ pub(crate) fn multiply<L: Source, R: Source, E: Number>(
                 let left = &blocks[task.row / SIDE * stride + start * parts[0]..];
                 let columns = pairs.chunks_exact(steps * parts[1]);
                 for (right, sums) in columns.zip(sums.chunks_exact_mut(high)) {
-                    unit.add(left, stride, right, &terms, sums);
+                    unit.add(left, stride, right, &terms, sums, start == 0);
                 }
             }
             task.store(sums, high, bias);
@@ -302,7 +304,8 @@ mod tests {
     }
 
     /// Around the sizes of tiles, blocks, panels and chunks.
-    const SIZES: [[usize; 3]; 8] = [
+    const SIZES: [[usize; 3]; 9] = [
+        [1, 0, 3],
         [1, 1, 1],
         [2, 33, 17],
         [16, 32, 16],

@@ -11,6 +11,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{DType, Device, Tensor, activation::softmax},
 };
+use fused_ops::project;
 
 use crate::{
     kernel::{Heads, split_heads},
@@ -70,9 +71,9 @@ impl SegmentAttention {
     /// - output: `[N, D]`
     pub(crate) fn forward(&self, x: Tensor<2>, rope: &RopeTable, groups: &[Group]) -> Tensor<2> {
         let [patches, d_model] = x.dims();
-        let heads = split_heads(self.qkv.forward(x), rope, self.n_heads);
+        let heads = split_heads(project(&self.qkv, x), rope, self.n_heads);
         let context = attend(heads, groups, MAX_SCORES);
-        self.output.forward(context.reshape([patches, d_model]))
+        project(&self.output, context.reshape([patches, d_model]))
     }
 }
 

@@ -10,6 +10,7 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Int, Tensor},
 };
+use fused_ops::project;
 
 use crate::{
     attention::{SegmentAttention, SegmentAttentionConfig},
@@ -124,8 +125,8 @@ impl GatedMlp {
     /// - x: `[N, D]`
     /// - output: `[N, D]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone());
-        self.down_proj
-            .forward(swiglu(gate, self.up_proj.forward(x)))
+        let gate = project(&self.gate_proj, x.clone());
+        let up = project(&self.up_proj, x);
+        project(&self.down_proj, swiglu(gate, up))
     }
 }

@@ -10,6 +10,7 @@ use burn::{
     nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig},
     tensor::{Device, Tensor, activation::gelu},
 };
+use fused_ops::project;
 
 use crate::kernel::rms_norm;
 
@@ -67,6 +68,6 @@ impl PatchMerger {
         let [patches, d_model] = x.dims();
         let wide = self.hidden.weight.dims()[0];
         let squares = rms_norm(x, &self.norm).reshape([patches * d_model / wide, wide]);
-        self.output.forward(gelu(self.hidden.forward(squares)))
+        project(&self.output, gelu(project(&self.hidden, squares)))
     }
 }

@@ -8,6 +8,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::{Device, Tensor},
 };
+use fused_ops::project;
 
 /// Configuration to create a [`PatchEmbed`].
 #[derive(Config, Debug)]
@@ -44,6 +45,6 @@ impl PatchEmbed {
     /// - x: `[N, P]`
     /// - output: `[N, D]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.projection.forward(x)
+        project(&self.projection, x)
     }
 }

@@ -9,11 +9,11 @@ use burn::{
 use burn_flex::{FlexQTensor, FlexTensor};
 
 use super::{
-    product::{Panel, multiply},
+    product::{FEW, Panel, multiply},
     stored::{Floats, Scaled, Stored},
 };
 use crate::{
-    graph::contiguous,
+    graph::{memory, outside_graphs},
     matrix::{ROWS, VALUES},
     number::Number,
     rows::vectorised,
@@ -75,7 +75,7 @@ impl Call<'_> {
             return Some(output);
         }
         // For more rows Burn's product of float32 is as good as any.
-        if W::PLAIN && self.size.rows > 1 {
+        if W::PLAIN && self.size.rows > FEW {
             return None;
         }
         let panels = multiply(&widened(self.input)?, weights, self.size, self.bias);
@@ -176,18 +176,6 @@ fn floats<E: Number>(memory: &FlexTensor, size: Size) -> Option<Floats<'_, E>> {
         values: memory.as_slice::<E>()?,
         columns: size.columns,
     })
-}
-
-/// The contiguous memory of a tensor on the CPU that is part of no graph.
-fn memory<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-    outside_graphs(tensor).map(contiguous)
-}
-
-fn outside_graphs<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-    if tensor.device().is_autodiff() {
-        return None;
-    }
-    tensor.clone().try_into_primitive::<Flex>().ok()
 }
 
 /// The values in float32.

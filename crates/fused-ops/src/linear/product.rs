@@ -25,7 +25,7 @@ struct Sizes {
 }
 
 /// Rows up to which a product waits for its weights: then they are read in a few long streams.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 /// A panel's width is a multiple of this: a whole number of the widest tiles.
 const GRAIN: usize = 64;
 

@@ -90,8 +90,8 @@ impl Unit {
         V4::try_new().map(|simd| Self { simd })
     }
 
-    /// Adds to each block of sums the products of its own `stride` pairs of `left` and all of `right` that `terms` name, exact to
-    /// float32's rounding.
+    /// Adds to each block of sums, or stores in it where it is `fresh`, the products of its own `stride` pairs of `left` and all of
+    /// `right` that `terms` name, exact to float32's rounding.
     ///
     /// # Panics
     ///
@@ -103,6 +103,7 @@ impl Unit {
         right: &[Pair],
         terms: &Terms,
         sums: &mut [Sums],
+        fresh: bool,
     ) {
         let Some(last) = sums.len().checked_sub(1) else {
             return;
@@ -116,6 +117,7 @@ impl Unit {
             first: offsets.start,
             end: offsets.end,
             stride: stride * size_of::<Pair>(),
+            fresh: fresh.into(),
         };
         // SAFETY: `Unit` exists only where `found` saw the instructions and the system granted their state. Each offset lies at
         // a whole pair of a block of `left`, or of `right` (`Terms::new` counts them, the assertion compares, for the last block
@@ -125,10 +127,17 @@ impl Unit {
             asm!(
                 "ldtilecfg [{term}]",
                 "3:",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "cmp qword ptr [{fixed} + 24], 0",
+                "jne 4f",
                 "tileloadd tmm0, [{sums} + {line}]",
                 "tileloadd tmm1, [{sums} + {line} + 1024]",
                 "tileloadd tmm2, [{sums} + {line} + 2048]",
                 "tileloadd tmm3, [{sums} + {line} + 3072]",
+                "4:",
                 "mov {term}, qword ptr [{fixed}]",
                 "2:",
                 "mov {a:e}, dword ptr [{term}]",
@@ -180,6 +189,8 @@ struct Fixed {
     end: *const [u32; 2],
     /// Bytes from one block of the left matrix to the next.
     stride: usize,
+    /// Other than 0 where the sums start anew.
+    fresh: usize,
 }
 
 /// Palette 1: eight tiles of 16 lines of 64 bytes.

@@ -7,7 +7,8 @@
 //! token 2   x
 //! ```
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use fused_ops::add_rows;
 
 use super::DispatchInput;
 use crate::{expert::Expert, mask::ExpertMask};
@@ -49,19 +50,26 @@ pub(super) fn run<E: Expert>(input: DispatchInput<'_, E>) -> Tensor<2> {
             Some(rows) => input.x.clone().select(0, rows.clone()),
             None => input.x.clone(),
         };
-        let mut y = group.expert.forward(x);
-        if let Some((weights, start)) = weights.as_ref().zip(group.weights) {
-            y = y * weights.clone().narrow(0, start, group.len);
-        }
-        sum = Some(match (sum, rows) {
-            (None, None) => y,
-            (Some(sum), None) => sum + y,
-            (sum, Some(rows)) => sum.unwrap_or_else(|| input.x.zeros_like()).select_assign(
-                0,
-                rows,
-                y,
-                IndexingUpdateOp::Add,
-            ),
+        let y = group.expert.forward(x);
+        let weights = weights
+            .as_ref()
+            .zip(group.weights)
+            .map(|(weights, start)| weights.clone().narrow(0, start, group.len));
+        sum = Some(match rows {
+            Some(rows) => {
+                let sum = sum.unwrap_or_else(|| input.x.zeros_like());
+                add_rows(sum, rows, y, weights)
+            }
+            None => {
+                let y = match weights {
+                    Some(weights) => y * weights,
+                    None => y,
+                };
+                match sum {
+                    Some(sum) => sum + y,
+                    None => y,
+                }
+            }
         });
     }
     sum.unwrap_or_else(|| input.x.zeros_like())
