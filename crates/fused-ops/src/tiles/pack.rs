@@ -155,8 +155,8 @@ pub(super) fn left<const P: usize>(
         if matrix.column(0, 0, 0).is_none() {
             // Zeros stay behind the last column.
             let mut numbers = [0.0; DEPTH];
-            for r in 0..rows {
-                matrix.read(row + r, column, &mut numbers[..count]);
+            for (r, row) in (row..row + rows).enumerate() {
+                matrix.read(row, column, &mut numbers[..count]);
                 let lines = splitter.along::<P>(&numbers);
                 for p in 0..P {
                     pairs[p][r] = Line(lines[p]);
