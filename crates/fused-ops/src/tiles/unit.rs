@@ -81,10 +81,10 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// The tiles, where processor and system have them.
+    /// The tiles, where processor and system have them, and `UNIMOE_TILES` isn't 0.
     pub(crate) fn get() -> Option<Self> {
         static FOUND: OnceLock<bool> = OnceLock::new();
-        if !FOUND.get_or_init(found) {
+        if !FOUND.get_or_init(|| wanted() && found()) {
             return None;
         }
         V4::try_new().map(|simd| Self { simd })
@@ -209,6 +209,11 @@ static CONFIG: Config = {
 /// Bytes of a tile configuration.
 #[repr(C, align(64))]
 struct Config([u8; 64]);
+
+/// Whether the user leaves tiles on.
+fn wanted() -> bool {
+    std::env::var_os("UNIMOE_TILES").is_none_or(|value| value != "0")
+}
 
 /// Asks the processor for the instructions and the system for leave to use their registers.
 fn found() -> bool {
