@@ -24,7 +24,7 @@ use crate::{
     mrope::{MultimodalRope, MultimodalRopeConfig, Positions},
     random::RandomWeights,
     vision::{EncodedVision, VisionSpan},
-    weights::{ReleasedNames, refuse_extra},
+    weights::{ReleasedNames, TEXT_HEAD, refuse_extra},
 };
 
 /// UniMoE-Audio: text, codes, images and videos in, codes out.
@@ -55,7 +55,7 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// Whether a tensor that the model has no place for is an error. Default: `true`
     pub strict: bool,
-    /// Whether to load the text head, which generating audio doesn't need. Default: `false`
+    /// Whether to load the text head, which generating audio doesn't need and exported models lack; those have none then. Default: `false`
     pub text_head: bool,
     /// Whether to load the vision encoder, which only images and videos need. Default: `true`
     pub vision: bool,
@@ -138,6 +138,10 @@ impl UniMoe {
         let folder = folder.into();
         let config = UniMoeConfig::load(folder.join("config.json"))?;
         let shards = Shards::open(&folder)?;
+        let options = LoadOptions {
+            text_head: options.text_head && shards.tensors().contains_key(TEXT_HEAD),
+            ..options
+        };
         let loaded = Self::from_source(&config, &shards, options, device)?;
         if options.strict {
             refuse_extra(&shards, &loaded.parameters)?;

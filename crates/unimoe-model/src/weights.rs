@@ -8,6 +8,9 @@ use model_files::{Naming, Shards, StoredParameter, WeightsError};
 
 use crate::config::UniMoeConfig;
 
+/// The text head in the files.
+pub(crate) const TEXT_HEAD: &str = "lm_head.weight";
+
 /// Our parameter paths and the released names; `*` stands for an index.
 ///
 /// The text part is called `model.*` on disk and `language_model.*` in memory; both are read.
@@ -83,7 +86,7 @@ const NAMES: &[(&str, &str)] = &[
         "codec_embed_tokens.*.weight",
     ),
     ("codec_head.projection.weight", "codec_head.weight"),
-    ("text_head.weight", "lm_head.weight"),
+    ("text_head.weight", TEXT_HEAD),
 ];
 
 /// Beginning of the text part's names in memory, accepted on disk too.
@@ -165,7 +168,7 @@ pub(crate) fn refuse_extra(shards: &Shards, read: &[StoredParameter]) -> Result<
         // A model loaded for less leaves its text head or its vision encoder in the file.
         !known.contains(canonical.as_str())
             && (sees || !name.starts_with(VISION.1))
-            && canonical != "lm_head.weight"
+            && canonical != TEXT_HEAD
     });
     match extra {
         None => Ok(()),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use unimoe_model::{
     Batching, LoadOptions, MusicRequest, Pipeline, PipelineOptions, Preset, Request,
-    RequestOptions, Shards, UniMoe, init_model_folder,
+    RequestOptions, Shards, UniMoe, UniMoeConfig, init_model_folder,
 };
 
 const SEED: u64 = 11;
@@ -302,6 +302,19 @@ fn damaged_weights_are_named() {
             assert!(error.contains(part), "{what}: {error} should say {part}");
         }
     }
+}
+
+#[test]
+fn a_model_without_a_text_head_is_loaded_without_one() {
+    let (folder, device) = (tempfile::tempdir().unwrap(), Device::flex());
+    let model = UniMoe::random(&UniMoeConfig::tiny(), 1, LoadOptions::default(), &device).unwrap();
+    model.save(folder.path(), DType::F32).unwrap();
+    let options = LoadOptions {
+        text_head: true,
+        ..LoadOptions::default()
+    };
+    let again = UniMoe::load(folder.path(), options, &device).unwrap();
+    assert!(again.text_head.is_none());
 }
 
 #[test]
