@@ -22,6 +22,7 @@ use crate::{
 
 /// Rows from which on the processor's tiles are worth their packing.
 const MANY: usize = 8;
+
 /// The product, where the weights have a form of their own and nothing is recorded.
 pub(super) fn linear<const D: usize>(
     input: &Tensor<D>,
@@ -85,10 +86,7 @@ impl Call<'_> {
     /// `None` where the product is too small to be worth it, or where a number can't be had as a sum of bfloat16.
     fn in_tiles<W: Stored>(&self, unit: Unit, weights: W) -> Option<FlexTensor> {
         fn run<E: Number>(call: &Call<'_>, unit: Unit, weights: impl Source) -> Option<FlexTensor> {
-            let input = Floats {
-                values: call.input.as_slice::<E>()?,
-                columns: call.size.depth,
-            };
+            let input = floats::<E>(call.input, call.size.depth)?;
             let mut output = FlexTensor::empty(call.shape.clone(), call.input.dtype());
             let out = output.storage_mut::<E>();
             tiles::multiply(unit, input, weights, call.size, call.bias, out).ok()?;
@@ -144,9 +142,9 @@ impl Weights {
         let size = call.size;
         match self {
             Self::Floats(memory) => match memory.dtype() {
-                DType::F32 => call.run(floats::<f32>(memory, size)?),
-                DType::BF16 => call.run(floats::<bf16>(memory, size)?),
-                DType::F16 => call.run(floats::<f16>(memory, size)?),
+                DType::F32 => call.run(floats::<f32>(memory, size.columns)?),
+                DType::BF16 => call.run(floats::<bf16>(memory, size.columns)?),
+                DType::F16 => call.run(floats::<f16>(memory, size.columns)?),
                 _ => None,
             },
             Self::Scaled(scaled, block) => {
@@ -171,10 +169,10 @@ fn block(scheme: &QuantScheme, shape: [usize; 2]) -> Option<[usize; 2]> {
     }
 }
 
-fn floats<E: Number>(memory: &FlexTensor, size: Size) -> Option<Floats<'_, E>> {
+fn floats<E: Number>(memory: &FlexTensor, columns: usize) -> Option<Floats<'_, E>> {
     Some(Floats {
         values: memory.as_slice::<E>()?,
-        columns: size.columns,
+        columns,
     })
 }
 
